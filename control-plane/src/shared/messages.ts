@@ -1,0 +1,227 @@
+/**
+ * Everything that crosses between the scheduler thread and the control thread, as named messages.
+ *
+ * The scheduler owns invocations, queues, slots and the sockets of pods. The control thread owns functions, the
+ * decision to launch or end a pod, backends, logs and metrics. Neither waits for the other: each message is a fact or
+ * an order, and what is asked for may be refused later (`launch-refused`).
+ */
+import type { PodKind } from '@simmer/protocol/backend';
+import type { ErrorCode } from '@simmer/protocol/errors';
+import type { FunctionSpec } from '@simmer/protocol/manifest';
+import type { Config } from '../config/config.ts';
+
+/** Handed to the control thread when it is created. */
+export interface ControlThreadData {
+  readonly config: Config;
+  /** Of this process; stands in execution ids and pod ids. */
+  readonly bootId: string;
+  /** The memory of counters.ts. */
+  readonly counters: SharedArrayBuffer;
+  /** `ws://127.0.0.1:<port>`: where pods dial, with the port that was really bound. */
+  readonly podAddress: string;
+}
+
+// ---- control thread -> scheduler -----------------------------------------------------------------------------------
+
+export interface FunctionRecord {
+  readonly key: string;
+  readonly spec: FunctionSpec;
+  /** Pods of another revision are `stale`: they serve until pods of this one are ready. */
+  readonly revision: string;
+  /** Index of its block in the shared counters. */
+  readonly slot: number;
+}
+
+/** Functions that are new or changed, and keys that are gone. What waits for a deleted function is still served. */
+export interface FunctionsMessage {
+  readonly type: 'functions';
+  readonly upsert: readonly FunctionRecord[];
+  readonly remove: readonly string[];
+}
+
+/** A pod is being launched and will dial with this credential. Sent before the backend is asked. */
+export interface PodExpectedMessage {
+  readonly type: 'pod-expected';
+  readonly podId: string;
+  readonly kind: PodKind;
+  readonly functionKey: string;
+  readonly revision: string;
+  readonly backend: string;
+  readonly credential: string;
+  /** Epoch milliseconds. */
+  readonly launchedAt: number;
+  /** It answers one unit of a `need`; otherwise upkeep launched it. */
+  readonly needed: boolean;
+}
+
+export interface PodStartedMessage {
+  readonly type: 'pod-started';
+  readonly podId: string;
+  /** Process id or pod name. */
+  readonly label: string;
+  readonly at: number;
+}
+
+/** The backend says that the pod is gone. Counts at once, whatever its socket says. */
+export interface PodExitedMessage {
+  readonly type: 'pod-exited';
+  readonly podId: string;
+  readonly reason: string;
+}
+
+/** `count` units of a `need` will not be launched now. */
+export interface LaunchRefusedMessage {
+  readonly type: 'launch-refused';
+  readonly functionKey: string;
+  readonly kind: PodKind;
+  readonly count: number;
+  readonly code: ErrorCode;
+  readonly reason: string;
+  /** Not to be asked again before this. */
+  readonly retryAfterMs: number;
+  /** Nothing suggests that waiting helps: what waits with no pod in sight is to be failed now. */
+  readonly hopeless: boolean;
+}
+
+/** Drain up to `count` pool pods that have idled for at least `idleMs`, least recently used first. */
+export interface RetireMessage {
+  readonly type: 'retire';
+  readonly functionKey: string;
+  readonly count: number;
+  readonly idleMs: number;
+}
+
+/** Send this pod no more work; it finishes what it runs and exits. For pods of an old revision or a deleted function. */
+export interface DrainPodMessage {
+  readonly type: 'drain-pod';
+  readonly podId: string;
+}
+
+export interface HttpResponseMessage {
+  readonly type: 'http-response';
+  readonly requestId: number;
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+}
+
+/** Every pod has ended: the scheduler may end the process. */
+export interface StoppedMessage {
+  readonly type: 'stopped';
+}
+
+/** The control thread has read its functions and listens on the management port. */
+export interface StartedMessage {
+  readonly type: 'started';
+  readonly managementPort: number;
+}
+
+/** The control thread cannot start; `message` is for a person. */
+export interface StartFailedMessage {
+  readonly type: 'start-failed';
+  readonly message: string;
+}
+
+export type ToScheduler =
+  | FunctionsMessage
+  | PodExpectedMessage
+  | PodStartedMessage
+  | PodExitedMessage
+  | LaunchRefusedMessage
+  | RetireMessage
+  | DrainPodMessage
+  | HttpResponseMessage
+  | StoppedMessage
+  | StartedMessage
+  | StartFailedMessage;
+
+// ---- scheduler -> control thread -----------------------------------------------------------------------------------
+
+/** A miss: launch `count` pods. Each unit is answered by one `pod-expected` with `needed`, or by `launch-refused`. */
+export interface NeedMessage {
+  readonly type: 'need';
+  readonly functionKey: string;
+  readonly kind: PodKind;
+  readonly count: number;
+}
+
+export interface PodReadyMessage {
+  readonly type: 'pod-ready';
+  readonly podId: string;
+}
+
+/** The pod said `failed`: its handler does not load. Its exit follows. */
+export interface PodFailedMessage {
+  readonly type: 'pod-failed';
+  readonly podId: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** The scheduler gave the pod up (socket lost, heartbeat missed, protocol broken, over its grace): end it now. */
+export interface PodLostMessage {
+  readonly type: 'pod-lost';
+  readonly podId: string;
+  readonly reason: string;
+}
+
+/** The pod gets no more work and was told to drain: replace it if the pool needs one. */
+export interface PodDrainingMessage {
+  readonly type: 'pod-draining';
+  readonly podId: string;
+  readonly reason: string;
+}
+
+/** One line each in the log. */
+export interface LogLine {
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  readonly message: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+export interface LogMessage {
+  readonly type: 'log';
+  readonly lines: readonly LogLine[];
+}
+
+export interface PodSnapshot {
+  readonly podId: string;
+  readonly kind: PodKind;
+  readonly functionKey: string;
+  readonly state: 'launching' | 'connected' | 'idle' | 'busy' | 'draining';
+  readonly inFlight: number;
+  readonly stale: boolean;
+}
+
+/** A rare request of the public port. `pods` only for /v1/pools and below. */
+export interface HttpRequestMessage {
+  readonly type: 'http-request';
+  readonly requestId: number;
+  readonly method: string;
+  /** Path without query, as it came. */
+  readonly path: string;
+  readonly query: string;
+  readonly executionId: string;
+  readonly pods: readonly PodSnapshot[];
+}
+
+/** Invocations are drained: end the pods, then answer `stopped`. */
+export interface StopMessage {
+  readonly type: 'stop';
+  readonly graceMs: number;
+}
+
+/** Shutting down has begun: launch nothing more, not ready. */
+export interface DrainMessage {
+  readonly type: 'drain';
+}
+
+export type ToControl =
+  | NeedMessage
+  | PodReadyMessage
+  | PodFailedMessage
+  | PodLostMessage
+  | PodDrainingMessage
+  | LogMessage
+  | HttpRequestMessage
+  | DrainMessage
+  | StopMessage;

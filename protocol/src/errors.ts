@@ -1,0 +1,226 @@
+/**
+ * The registry of errors: every code that Simmer answers, logs or counts, with its HTTP status and its title.
+ * docs/errors.md is made from it (`make docs`), and a test holds the two together.
+ *
+ * Answers are RFC 9457 problem details: `{type, title, status, code, detail, executionId?, attempts?}`.
+ */
+
+export interface ErrorDefinition {
+  /** HTTP status of the answer. */
+  readonly status: number;
+  /** RFC 9457 `title`: the same for every occurrence. */
+  readonly title: string;
+  /** For docs/errors.md: when it happens and what the caller can do. */
+  readonly help: string;
+}
+
+export const ERRORS = {
+  // ---- the request ----
+  route_not_found: {
+    status: 404,
+    title: 'No such route',
+    help: 'The path is not part of the API. See the list of routes in the quickstart.',
+  },
+  method_not_allowed: {
+    status: 405,
+    title: 'Method not allowed',
+    help: 'The route exists, but not for this method; the `Allow` header names those it has.',
+  },
+  invalid_function_name: {
+    status: 400,
+    title: 'Not a function name',
+    help: 'A function is named by `name` or `name.namespace`, DNS labels of at most 40 characters: a-z, 0-9 and hyphens, beginning and ending with a letter or digit.',
+  },
+  function_not_found: {
+    status: 404,
+    title: 'No such function',
+    help: 'No function of this name is registered. `GET /v1/functions` lists them.',
+  },
+  function_deleted: {
+    status: 404,
+    title: 'The function was deleted',
+    help: 'The function was deleted while the invocation waited for a pod.',
+  },
+  pool_not_found: {
+    status: 404,
+    title: 'No such pool',
+    help: 'No pool of this name exists. `GET /v1/pools` lists them.',
+  },
+  payload_too_large: {
+    status: 413,
+    title: 'Request body too large',
+    help: 'The body is over the function\'s `maxRequestBytes`. Send less, or raise the limit in the manifest.',
+  },
+  invalid_timeout: {
+    status: 400,
+    title: 'Bad X-Timeout-Ms',
+    help: 'The header must be a whole number of milliseconds from 1 to the platform\'s `max-timeout-ms`.',
+  },
+  invalid_json: {
+    status: 400,
+    title: 'Body is not JSON',
+    help: 'The body of `:invoke` must be a JSON object `{"input": ..., "metadata": {...}}`; so must a raw body sent with a JSON content type to a default-export handler be JSON.',
+  },
+  invalid_envelope: {
+    status: 400,
+    title: 'Not an invocation envelope',
+    help: 'The body of `:invoke` is JSON, but not an object, or its `metadata` is not an object.',
+  },
+  bad_input: {
+    status: 400,
+    title: 'The handler refused the input',
+    help: 'The handler threw an error whose `code` is `bad_input` (`ctx.badInput(message)` makes one). The detail is its message.',
+  },
+  // ---- capacity ----
+  queue_full: {
+    status: 429,
+    title: 'The function\'s queue is full',
+    help: 'As many invocations wait as `queue.maxLength` or `queue.maxBytes` allows. Try again after `Retry-After`.',
+  },
+  overloaded: {
+    status: 429,
+    title: 'The platform\'s queues are full',
+    help: 'All functions together hold as many bytes as `max-queued-bytes` allows. Try again after `Retry-After`.',
+  },
+  deadline_unreachable: {
+    status: 429,
+    title: 'The wait would outlast the deadline',
+    help: 'The estimated wait in the queue is longer than the time the invocation has. Try again after `Retry-After`, or give it more time.',
+  },
+  no_capacity: {
+    status: 503,
+    title: 'No pod can be had',
+    help: 'The function has no pod and may not launch one: its pods crash before they are ready, or the backend refuses to launch. The detail says which.',
+  },
+  draining: {
+    status: 503,
+    title: 'Shutting down',
+    help: 'This control plane accepts no new work, or ended before the invocation did. Try again: another one may answer.',
+  },
+  // ---- the attempt ----
+  function_error: {
+    status: 500,
+    title: 'The handler failed',
+    help: 'The handler threw or rejected. The detail is its name and message; the stack stands in the pod\'s log.',
+  },
+  function_exited: {
+    status: 500,
+    title: 'The handler ended its process',
+    help: 'The handler called `process.exit`, or an error escaped it outside its promise and ended the pod.',
+  },
+  result_not_serializable: {
+    status: 500,
+    title: 'The result cannot be sent',
+    help: 'What the handler returned has no JSON form (a cycle, a BigInt, a function), or its Response broke while it was read.',
+  },
+  result_too_large: {
+    status: 500,
+    title: 'The result is too large',
+    help: 'The result is over the function\'s `maxResultBytes`.',
+  },
+  timeout: {
+    status: 504,
+    title: 'Timed out',
+    help: 'The deadline passed. The detail says whether the invocation was still waiting for a pod or running.',
+  },
+  cancelled: {
+    status: 499,
+    title: 'Cancelled',
+    help: 'The client closed its connection before the answer. Counted and logged; nobody reads it.',
+  },
+  pod_lost: {
+    status: 502,
+    title: 'The pod was lost',
+    help: 'The pod that ran the invocation exited, was killed, or lost its connection. It may have run in part.',
+  },
+  over_capacity: {
+    status: 503,
+    title: 'The pod is full',
+    help: 'The pod was given more invocations than it takes. A fault of the control plane: please report it.',
+  },
+  internal_error: {
+    status: 500,
+    title: 'Internal error',
+    help: 'A fault of Simmer\'s own. The log has a line with this execution id.',
+  },
+  // ---- pods and configuration: they stand in logs, in a pool\'s `lastFailure`, and in close reasons ----
+  handler_not_loaded: {
+    status: 503,
+    title: 'The handler does not load',
+    help: 'The module was not found, threw while it was loaded, or exports no handler.',
+  },
+  launch_failed: {
+    status: 503,
+    title: 'The pod could not be launched',
+    help: 'The backend refused or failed to start it; the detail is the backend\'s reason.',
+  },
+  exited_before_ready: {
+    status: 503,
+    title: 'The pod exited before it was ready',
+    help: 'Its process ended during its start; the detail has the exit code or signal and the last line it printed.',
+  },
+  ready_timeout: {
+    status: 503,
+    title: 'The pod did not get ready in time',
+    help: 'It was launched but not ready within `startup-timeout-ms`, and was killed.',
+  },
+  malformed_frame: {
+    status: 502,
+    title: 'Malformed frame',
+    help: 'A peer of the pod link sent bytes that are not a frame; its socket was closed with 4400.',
+  },
+  unauthorized_pod: {
+    status: 502,
+    title: 'Pod refused',
+    help: 'A connection to the pod port showed no valid credential, a spent one, or another pod\'s; its socket was closed with 4401 or 4403.',
+  },
+  invalid_manifest: {
+    status: 422,
+    title: 'Invalid manifest',
+    help: 'A manifest does not parse, breaks its schema, or repeats a name. The log names file, field and reason; the functions already running go on.',
+  },
+  invalid_option: {
+    status: 400,
+    title: 'Invalid option',
+    help: 'A configuration option is unknown or its value is not allowed; the start ends with its name, the value and what is allowed.',
+  },
+} as const satisfies Record<string, ErrorDefinition>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** True for a code of the registry: what a pod sends is text until this has said so. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(ERRORS, code);
+}
+
+/** An error with a code of the registry. Recognise it by `code`, not by instanceof: it crosses threads. */
+export class SimmerError extends Error {
+  override readonly name = 'SimmerError';
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, detail: string, options?: ErrorOptions) {
+    super(detail, options);
+    this.code = code;
+  }
+}
+
+/** RFC 9457 problem details, as they are answered. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly executionId?: string;
+  /** Attempts that were made, where there were any. */
+  readonly attempts?: number;
+}
+
+/** `type` is a stable URI reference to the code's section of docs/errors.md. */
+export function problem(
+  code: ErrorCode,
+  detail: string,
+  more: { executionId?: string; attempts?: number } = {},
+): Problem {
+  const { status, title } = ERRORS[code];
+  return { type: `/docs/errors#${code}`, title, status, code, detail, ...more };
+}

@@ -1,0 +1,32 @@
+/** Where functions come from: a folder of manifests, or the API server. Level-triggered: each change brings the whole set. */
+import type { FunctionManifest, ManifestIssue } from './manifest.ts';
+
+export interface RegisteredFunction {
+  /** namespace/name */
+  readonly key: string;
+  readonly manifest: FunctionManifest;
+  /** Folder that `spec.handler` is relative to. */
+  readonly baseDir: string;
+  /**
+   * Identifies what its pods run: changes when the handler's code, environment or another field that a running pod
+   * cannot take over does. Pods of another revision are replaced.
+   */
+  readonly revision: string;
+}
+
+/** A manifest that was refused; what it last said, if anything, stays in force. */
+export interface RefusedManifest {
+  readonly source: string;
+  readonly issues: readonly ManifestIssue[];
+}
+
+export interface RegistrySnapshot {
+  readonly functions: readonly RegisteredFunction[];
+  readonly refused: readonly RefusedManifest[];
+}
+
+export interface Registry {
+  /** Reads everything once, calls `onChange` with it, and again after each change. */
+  start(onChange: (snapshot: RegistrySnapshot) => void): Promise<void>;
+  close(): Promise<void>;
+}

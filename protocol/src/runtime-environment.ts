@@ -1,0 +1,19 @@
+/** The environment through which a backend tells a runtime who it is: names, and what each holds. */
+export const RUNTIME_ENV = {
+  /** `ws://host:port` or `wss://host:port` of the pod port. */
+  address: 'SIMMER_ADDRESS',
+  /** The pod's identity. */
+  podUid: 'SIMMER_POD_UID',
+  /** The launch token: good once. */
+  token: 'SIMMER_TOKEN',
+  /** namespace/name of the function. */
+  function: 'SIMMER_FUNCTION',
+  /** The module to load: an absolute path, or relative to the working directory. */
+  handler: 'SIMMER_HANDLER',
+  /** Invocations at once. */
+  capacity: 'SIMMER_CAPACITY',
+  /** Milliseconds that a draining pod gives what it runs on SIGTERM. */
+  graceMs: 'SIMMER_GRACE_MS',
+  /** `1`: exit when standard input closes, so that no child outlives its control plane. */
+  exitWithStdin: 'SIMMER_EXIT_WITH_STDIN',
+} as const;
