@@ -33,7 +33,10 @@ const EnvVar = Type.Object(
 
 const Metadata = Type.Object(
   {
-    name: Type.String({ pattern: NAME_PATTERN, description: 'A DNS label of at most 40 characters.' }),
+    name: Type.String({
+      pattern: NAME_PATTERN,
+      description: 'A DNS label of at most 40 characters.',
+    }),
     namespace: Type.String({
       pattern: NAME_PATTERN,
       default: DEFAULT_NAMESPACE,
@@ -58,12 +61,12 @@ const FunctionSpecSchema = Type.Object(
       minLength: 1,
       maxLength: 4_096,
       description:
-        'The module that exports the handler: a path relative to the manifest (process backend) or to the image\'s working directory.',
+        "The module that exports the handler: a path relative to the manifest (process backend) or to the image's working directory.",
     }),
     env: Type.Array(EnvVar, {
       maxItems: 500,
       default: [],
-      description: 'Environment of the handler\'s process.',
+      description: "Environment of the handler's process.",
     }),
     concurrency: Type.Integer({
       minimum: 1,
@@ -88,7 +91,8 @@ const FunctionSpecSchema = Type.Object(
       minimum: 0,
       maximum: DAY_MS,
       default: 300_000,
-      description: 'How long a pod over the minimum may idle before it is retired, in milliseconds.',
+      description:
+        'How long a pod over the minimum may idle before it is retired, in milliseconds.',
     }),
     startupTimeoutMs: Type.Integer({
       minimum: 100,
@@ -142,7 +146,8 @@ const FunctionSpecSchema = Type.Object(
     backend: Type.Optional(
       Type.String({
         pattern: NAME_PATTERN,
-        description: 'The backend that launches its pods; the control plane\'s default where absent.',
+        description:
+          "The backend that launches its pods; the control plane's default where absent.",
       }),
     ),
   },
@@ -224,10 +229,11 @@ export function resolveManifest(input: unknown): ResolvedManifest {
   const { schema, check } = validators[kind];
   const manifest = Value.Default(schema, structuredClone(input)) as Manifest;
   if (!check.Check(manifest)) {
-    const issues = check.Errors(manifest).map((e) => ({
-      field: fieldOf(e.instancePath),
-      reason: reasonOf(e),
-    }));
+    // An unknown field is told twice: by its object's additionalProperties, and once more as `schema is false` of itself.
+    const issues = check
+      .Errors(manifest)
+      .filter((e) => e.keyword !== 'boolean')
+      .map((e) => ({ field: fieldOf(e.instancePath), reason: reasonOf(e) }));
     return { ok: false, issues };
   }
   const { minReplicas, maxReplicas } = manifest.spec;

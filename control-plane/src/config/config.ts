@@ -1,3 +1,14 @@
+/**
+ * The platform's settings, resolved once at the start into one typed object: flag over environment over file over
+ * default. Nothing else reads the environment, save environment.ts for what children inherit.
+ */
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { parse as parseYaml } from 'yaml';
+import { renderHelp } from './document.ts';
+import { CONFIG_FILE_OPTION, environmentName, nearMiss, OPTIONS, type Option } from './options.ts';
+
 /** The platform's settings, resolved once (flag over environment over file over default); see options.ts for each one's meaning. */
 export interface Config {
   readonly host: string;
@@ -26,4 +37,204 @@ export interface Config {
   readonly maxConcurrentLaunches: number;
   /** One-shot pods of all functions together. */
   readonly maxJobs: number;
+}
+
+/** What a start is to do: run with a configuration, print a text and exit 0, or print a message and exit non-zero. */
+export type Resolution =
+  | { readonly kind: 'config'; readonly config: Config }
+  | { readonly kind: 'help' | 'version'; readonly text: string }
+  | { readonly kind: 'error'; readonly message: string };
+
+/** A setting as it was found, before it is checked. `spelling` is how the user wrote its name. */
+interface Given {
+  readonly spelling: string;
+  readonly text: string;
+  /** Folder that relative paths start from. */
+  readonly folder: string;
+}
+
+class OptionError extends Error {}
+
+const BY_NAME = new Map(OPTIONS.map((o) => [o.name, o]));
+const BY_VARIABLE = new Map(OPTIONS.map((o) => [environmentName(o.name), o]));
+const isSwitch = (o: Option) => typeof o.default === 'boolean';
+
+/**
+ * Resolves the options. Never throws.
+ * @param argv without the interpreter and the script
+ * @param readFile reads the configuration file; throws as `readFileSync` does
+ * @param cwd folder that relative paths of flags, environment and defaults start from
+ */
+export function resolveConfig(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+  readFile: (path: string) => string = (path) => readFileSync(path, 'utf8'),
+  cwd: string = process.cwd(),
+): Resolution {
+  try {
+    const flags = readFlags(argv, cwd);
+    if (flags.command === 'help') return { kind: 'help', text: renderHelp() };
+    if (flags.command === 'version') return { kind: 'version', text: version() };
+    const variables = readEnvironment(env, cwd);
+    const path = flags.configFile ?? env[environmentName(CONFIG_FILE_OPTION)];
+    const file = path ? readConfigFile(resolve(cwd, path), readFile) : new Map<string, Given>();
+
+    const config = Object.fromEntries(
+      OPTIONS.map((option) => {
+        const given = flags.given.get(option.name) ?? variables.get(option.name) ?? file.get(option.name);
+        return [option.key, valueOf(option, given, cwd)];
+      }),
+    ) as unknown as Config;
+    checkTogether(config);
+    return { kind: 'config', config };
+  } catch (error) {
+    if (error instanceof OptionError) return { kind: 'error', message: error.message };
+    throw error;
+  }
+}
+
+function readFlags(argv: readonly string[], cwd: string) {
+  const given = new Map<string, Given>();
+  let configFile: string | undefined;
+  let command: 'help' | 'version' | undefined;
+  const { tokens } = parseArgs({
+    args: [...argv],
+    strict: false,
+    tokens: true,
+    options: {
+      ...Object.fromEntries(
+        OPTIONS.map((o) => [o.name, { type: isSwitch(o) ? ('boolean' as const) : ('string' as const) }]),
+      ),
+      [CONFIG_FILE_OPTION]: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+      version: { type: 'boolean' },
+    },
+  });
+  for (const token of tokens) {
+    if (token.kind === 'option-terminator') continue;
+    if (token.kind === 'positional') {
+      throw new OptionError(`unexpected argument ${JSON.stringify(token.value)}: options begin with --`);
+    }
+    const { name, rawName, inlineValue } = token;
+    // No value begins with a dash: the option's own was left out, and the next option read in its place.
+    const value = !inlineValue && token.value?.startsWith('-') ? undefined : token.value;
+    if (name === 'help' || name === 'version') {
+      command ??= name;
+      continue;
+    }
+    const negated = name.startsWith('no-') ? BY_NAME.get(name.slice(3)) : undefined;
+    const option = BY_NAME.get(name);
+    if (negated && isSwitch(negated) && value === undefined) {
+      given.set(negated.name, { spelling: rawName, text: 'false', folder: cwd });
+    } else if (option && isSwitch(option)) {
+      given.set(name, { spelling: rawName, text: value ?? 'true', folder: cwd });
+    } else if (option === undefined && name !== CONFIG_FILE_OPTION) {
+      const known = [...BY_NAME.keys(), CONFIG_FILE_OPTION, 'help', 'version'];
+      throw new OptionError(`unknown option ${rawName}${suggest(name, known, '--')}; --help lists all`);
+    } else if (value === undefined) {
+      const allowed = option ? option.type.allowed : 'the path of a file';
+      throw new OptionError(`${rawName} needs a value: ${allowed}`);
+    } else if (option === undefined) {
+      configFile = value;
+    } else {
+      given.set(name, { spelling: rawName, text: value, folder: cwd });
+    }
+  }
+  return { given, configFile, command };
+}
+
+function readEnvironment(env: Readonly<Record<string, string | undefined>>, cwd: string) {
+  const given = new Map<string, Given>();
+  for (const [name, text] of Object.entries(env)) {
+    if (!name.startsWith('SIMMER_') || text === undefined || text === '') continue;
+    const option = BY_VARIABLE.get(name);
+    if (option) {
+      given.set(option.name, { spelling: name, text, folder: cwd });
+    } else if (name !== environmentName(CONFIG_FILE_OPTION)) {
+      // Others may own SIMMER_ variables too (Kubernetes makes SIMMER_SERVICE_HOST): only a likely slip stops the start.
+      const hint = suggest(name, BY_VARIABLE.keys(), '');
+      if (hint !== '') throw new OptionError(`unknown option ${name} in the environment${hint}`);
+    }
+  }
+  return given;
+}
+
+function readConfigFile(path: string, readFile: (path: string) => string): Map<string, Given> {
+  let content: unknown;
+  try {
+    content = parseYaml(readFile(path));
+  } catch (error) {
+    throw new OptionError(`${CONFIG_FILE_OPTION}: cannot read ${path}: ${(error as Error).message}`);
+  }
+  if (content === null || content === undefined) return new Map();
+  if (typeof content !== 'object' || Array.isArray(content)) {
+    throw new OptionError(`${CONFIG_FILE_OPTION}: ${path} must hold option names and their values`);
+  }
+  const given = new Map<string, Given>();
+  for (const [name, value] of Object.entries(content)) {
+    const spelling = `${name} in ${path}`;
+    if (!BY_NAME.has(name)) {
+      throw new OptionError(`unknown option ${spelling}${suggest(name, BY_NAME.keys(), '')}`);
+    }
+    const isScalar = ['string', 'number', 'boolean'].includes(typeof value);
+    given.set(name, {
+      spelling,
+      text: isScalar ? String(value) : JSON.stringify(value),
+      folder: dirname(path),
+    });
+  }
+  return given;
+}
+
+function valueOf(option: Option, given: Given | undefined, cwd: string): Config[keyof Config] {
+  if (given === undefined) {
+    return option.key === 'functions' ? resolve(cwd, option.default as string) : option.default;
+  }
+  const value = option.type.parse(given.text);
+  if (value === undefined) {
+    const link = given.text.startsWith('tcp://')
+      ? ' (a Kubernetes service link: set enableServiceLinks: false on the pod)'
+      : '';
+    throw new OptionError(
+      `${given.spelling}: ${JSON.stringify(given.text)} is not allowed${link}; it must be ${option.type.allowed}`,
+    );
+  }
+  return option.key === 'functions' ? resolve(given.folder, value as string) : value;
+}
+
+/** Rules between options. */
+function checkTogether(config: Config): void {
+  if (!config.allowAnonymous && !isLoopback(config.host)) {
+    throw new OptionError(
+      `host: ${JSON.stringify(config.host)}: a bind beyond loopback needs --allow-anonymous`,
+    );
+  }
+  const ports = new Map<string, string>();
+  for (const [name, host, port] of [
+    ['port', config.host, config.port],
+    ['management-port', config.managementHost, config.managementPort],
+    ['pod-port', config.podHost, config.podPort],
+  ] as const) {
+    const address = `${host}:${port}`;
+    const other = ports.get(address);
+    if (port !== 0 && other !== undefined) {
+      throw new OptionError(`${name}: ${port} is not allowed; it must differ from ${other}`);
+    }
+    ports.set(address, name);
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+function suggest(name: string, known: Iterable<string>, prefix: string): string {
+  const meant = nearMiss(name, known);
+  return meant === undefined ? '' : `: did you mean ${prefix}${meant}?`;
+}
+
+/** This package's version. */
+export function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
 }

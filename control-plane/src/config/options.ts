@@ -1,0 +1,189 @@
+/**
+ * The table of all options: the one place that names them, says what is allowed and what holds by default. `--help`,
+ * docs/configuration.md, the three spellings and the checks are all made from it.
+ */
+import { isIP } from 'node:net';
+import type { Config } from './config.ts';
+
+/** Where an option can be set, strongest first. */
+export const SOURCES = ['flag', 'environment', 'file', 'default'] as const;
+
+const KIB = 1_024;
+const MIB = 1_024 * KIB;
+const GIB = 1_024 * MIB;
+const DAY_MS = 86_400_000;
+/** Node's own limit on a header block is configurable up to this; above it one request could hold megabytes. */
+const MAX_HEADER_BYTES = 1 * MIB;
+
+/** How an option's text becomes its value. `parse` returns undefined for what is not allowed. */
+interface OptionType<T> {
+  /** Stands after `--name` in the help. */
+  readonly placeholder: string;
+  /** Completes "must be ...". */
+  readonly allowed: string;
+  parse(text: string): T | undefined;
+  /** A value as a user would write it. */
+  show(value: T): string;
+}
+
+export interface Option<K extends keyof Config = keyof Config> {
+  /** Kebab case: the key of the configuration file and, behind `--`, the flag. */
+  readonly name: string;
+  readonly key: K;
+  readonly type: OptionType<Config[K]>;
+  readonly default: Config[K];
+  readonly description: string;
+}
+
+const HOST_NAME = /^(?=.{1,253}$)[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$/;
+const ALL_NUMERIC = /^[0-9.]+$/;
+
+const host: OptionType<string> = {
+  placeholder: 'HOST',
+  allowed: 'an IP address or a host name',
+  // 1.2.3 or 999.1.1.1 reads as a host name, but is a mistyped address.
+  parse: (text) =>
+    isIP(text) !== 0 || (HOST_NAME.test(text) && !ALL_NUMERIC.test(text)) ? text : undefined,
+  show: (value) => value,
+};
+
+function integer(minimum: number, maximum: number, what: string): OptionType<number> {
+  return {
+    placeholder: 'N',
+    allowed: `${what} from ${minimum} to ${maximum}`,
+    parse(text) {
+      if (!/^\d{1,15}$/.test(text)) return undefined;
+      const value = Number(text);
+      return value >= minimum && value <= maximum ? value : undefined;
+    },
+    show: String,
+  };
+}
+
+const port: OptionType<number> = {
+  ...integer(0, 65_535, 'a port'),
+  placeholder: 'PORT',
+  allowed: 'a port from 0 to 65535 (0: any free one)',
+};
+
+const UNITS = new Map([
+  ['', 1],
+  ['B', 1],
+  ['KiB', KIB],
+  ['MiB', MIB],
+  ['GiB', GIB],
+]);
+
+function bytes(minimum: number, maximum: number): OptionType<number> {
+  const type: OptionType<number> = {
+    placeholder: 'SIZE',
+    allowed: '',
+    parse(text) {
+      const match = /^(\d{1,15}) ?(B|KiB|MiB|GiB|)$/.exec(text);
+      if (match === null) return undefined;
+      const value = Number(match[1]) * (UNITS.get(match[2] as string) as number);
+      return value >= minimum && value <= maximum ? value : undefined;
+    },
+    show(value) {
+      for (const [unit, size] of [...UNITS].reverse()) {
+        if (size > 1 && value >= size && value % size === 0) return `${value / size}${unit}`;
+      }
+      return String(value);
+    },
+  };
+  const allowed = `bytes from ${type.show(minimum)} to ${type.show(maximum)}, as 1048576, 1024KiB, 1MiB or 1GiB`;
+  return { ...type, allowed };
+}
+
+const milliseconds = (minimum: number, maximum: number): OptionType<number> => ({
+  ...integer(minimum, maximum, 'milliseconds'),
+  placeholder: 'MS',
+});
+
+const flag: OptionType<boolean> = {
+  placeholder: '',
+  allowed: 'true or false',
+  parse: (text) => (text === 'true' ? true : text === 'false' ? false : undefined),
+  show: String,
+};
+
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+const logLevel: OptionType<Config['logLevel']> = {
+  placeholder: 'LEVEL',
+  allowed: `one of ${LOG_LEVELS.join(', ')}`,
+  parse: (text) => LOG_LEVELS.find((level) => level === text),
+  show: String,
+};
+
+const folder: OptionType<string> = {
+  placeholder: 'FOLDER',
+  allowed: 'a path',
+  parse: (text) => (text === '' || text.includes('\0') ? undefined : text),
+  show: String,
+};
+
+const option = <K extends keyof Config>(
+  name: string,
+  key: K,
+  type: OptionType<Config[K]>,
+  byDefault: Config[K],
+  description: string,
+): Option => ({ name, key, type, default: byDefault, description }) as unknown as Option;
+
+export const OPTIONS: readonly Option[] = [
+  option('host', 'host', host, '127.0.0.1', 'Address that clients connect to. Beyond loopback it needs `allow-anonymous`.'),
+  option('port', 'port', port, 8080, 'Port that clients connect to.'),
+  option('management-host', 'managementHost', host, '127.0.0.1', 'Address of the management port: health and metrics.'),
+  option('management-port', 'managementPort', port, 8081, 'Port of `/healthz`, `/readyz` and `/metrics`.'),
+  option('pod-host', 'podHost', host, '127.0.0.1', 'Address that pods dial.'),
+  option('pod-port', 'podPort', port, 8082, 'Port that pods dial.'),
+  option('functions', 'functions', folder, './functions', 'Folder of function manifests. In the configuration file it is relative to that file.'),
+  option('allow-anonymous', 'allowAnonymous', flag, false, 'Serve clients beyond loopback although nobody is authenticated.'),
+  option('log-level', 'logLevel', logLevel, 'info', 'Log lines of at least this level.'),
+  option('heartbeat-ms', 'heartbeatMs', milliseconds(100, 60_000), 2_000, 'Time between pings of a pod. An idle pod that answers none for two of them is lost.'),
+  option('max-queued-bytes', 'maxQueuedBytes', bytes(MIB, 1_024 * GIB), GIB, 'Request bodies held for all functions together; beyond it requests get 429 `overloaded`.'),
+  option('max-timeout-ms', 'maxTimeoutMs', milliseconds(1, DAY_MS), 900_000, 'Largest `X-Timeout-Ms` that a request may ask for.'),
+  option('max-header-bytes', 'maxHeaderBytes', bytes(KIB, MAX_HEADER_BYTES), 16_384, 'Longest header block of a request; a longer one gets 431.'),
+  option('shutdown-grace-ms', 'shutdownGraceMs', milliseconds(0, 3_600_000), 10_000, 'Time that queued and running work gets on SIGTERM.'),
+  option('metrics-functions', 'metricsFunctions', integer(0, 100_000, 'functions'), 2_000, 'Functions with metrics of their own; those past it share `function="other"`.'),
+  option('max-concurrent-launches', 'maxConcurrentLaunches', integer(1, 10_000, 'pods'), 8, 'Pods that may be starting at once; the other launches wait their turn.'),
+  option('max-jobs', 'maxJobs', integer(0, 100_000, 'pods'), 64, 'One-shot pods (Jobs) of all functions together.'),
+];
+
+/** Flags and variables that are no option of the configuration file. */
+export const CONFIG_FILE_OPTION = 'config';
+export const COMMANDS = [
+  { name: 'help', description: 'Show this list and exit.' },
+  { name: 'version', description: 'Show the version and exit.' },
+] as const;
+
+/** `management-port` -> `SIMMER_MANAGEMENT_PORT` */
+export function environmentName(optionName: string): string {
+  return `SIMMER_${optionName.toUpperCase().replaceAll('-', '_')}`;
+}
+
+/** What a user most likely meant: within two edits, or undefined. */
+export function nearMiss(name: string, known: Iterable<string>): string | undefined {
+  const MAX_EDITS = 2;
+  let best: string | undefined;
+  let bestEdits = MAX_EDITS + 1;
+  for (const candidate of known) {
+    const edits = editDistance(name, candidate);
+    if (edits < bestEdits) [best, bestEdits] = [candidate, edits];
+  }
+  return best;
+}
+
+/** Levenshtein distance. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substituted = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min((row[j] as number) + 1, (next[j - 1] as number) + 1, substituted));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}
