@@ -32,9 +32,19 @@ export interface BackendPod {
 
 export type BackendEvent =
   /** The pod runs (its process was spawned, its containers started). `at`: epoch milliseconds. */
-  | { readonly type: 'started'; readonly podId: string; readonly label: string; readonly at: number }
+  | {
+      readonly type: 'started';
+      readonly podId: string;
+      readonly label: string;
+      readonly at: number;
+    }
   /** It is gone, whoever ended it. `reason` is for people: exit code or signal, and its last line. */
-  | { readonly type: 'exited'; readonly podId: string; readonly reason: string; readonly at: number };
+  | {
+      readonly type: 'exited';
+      readonly podId: string;
+      readonly reason: string;
+      readonly at: number;
+    };
 
 export interface Backend {
   /** As `spec.backend` names it. */

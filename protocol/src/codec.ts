@@ -325,7 +325,8 @@ function scan(b: Uint8Array): void {
   if (end > MAX_FRAME_BYTES) throw new FrameError(`longer than ${MAX_FRAME_BYTES} bytes`);
   if (end === 0) throw new FrameError('empty');
   const first = b[0] as number;
-  if ((first & 0xf0) !== 0x90 && first !== 0xdc && first !== 0xdd) throw new FrameError('not an array');
+  if ((first & 0xf0) !== 0x90 && first !== 0xdc && first !== 0xdd)
+    throw new FrameError('not an array');
   if (first === 0x90) throw new FrameError('empty array');
 
   let p = 0;
@@ -357,7 +358,8 @@ function scan(b: Uint8Array): void {
         p += 1;
       }
       elements += length;
-      if (elements > MAX_FRAME_ELEMENTS) throw new FrameError(`more than ${MAX_FRAME_ELEMENTS} elements`);
+      if (elements > MAX_FRAME_ELEMENTS)
+        throw new FrameError(`more than ${MAX_FRAME_ELEMENTS} elements`);
       depth++;
       if (depth > MAX_FRAME_DEPTH) throw new FrameError(`deeper than ${MAX_FRAME_DEPTH} arrays`);
       open[depth] = length;
@@ -393,7 +395,8 @@ function scan(b: Uint8Array): void {
           // float 64: how msgpackr writes integers past 32 bits; only a whole, safe, non-negative one passes.
           if (p + 9 > end) throw new FrameError('truncated');
           const v = new DataView(b.buffer, b.byteOffset + p + 1, 8).getFloat64(0);
-          if (!Number.isSafeInteger(v) || v < 0) throw new FrameError('a number that is not an unsigned integer');
+          if (!Number.isSafeInteger(v) || v < 0)
+            throw new FrameError('a number that is not an unsigned integer');
           p += 9;
           break;
         }

@@ -49,12 +49,12 @@ export const ERRORS = {
   payload_too_large: {
     status: 413,
     title: 'Request body too large',
-    help: 'The body is over the function\'s `maxRequestBytes`. Send less, or raise the limit in the manifest.',
+    help: "The body is over the function's `maxRequestBytes`. Send less, or raise the limit in the manifest.",
   },
   invalid_timeout: {
     status: 400,
     title: 'Bad X-Timeout-Ms',
-    help: 'The header must be a whole number of milliseconds from 1 to the platform\'s `max-timeout-ms`.',
+    help: "The header must be a whole number of milliseconds from 1 to the platform's `max-timeout-ms`.",
   },
   invalid_json: {
     status: 400,
@@ -74,12 +74,12 @@ export const ERRORS = {
   // ---- capacity ----
   queue_full: {
     status: 429,
-    title: 'The function\'s queue is full',
+    title: "The function's queue is full",
     help: 'As many invocations wait as `queue.maxLength` or `queue.maxBytes` allows. Try again after `Retry-After`.',
   },
   overloaded: {
     status: 429,
-    title: 'The platform\'s queues are full',
+    title: "The platform's queues are full",
     help: 'All functions together hold as many bytes as `max-queued-bytes` allows. Try again after `Retry-After`.',
   },
   deadline_unreachable: {
@@ -101,7 +101,7 @@ export const ERRORS = {
   function_error: {
     status: 500,
     title: 'The handler failed',
-    help: 'The handler threw or rejected. The detail is its name and message; the stack stands in the pod\'s log.',
+    help: "The handler threw or rejected. The detail is its name and message; the stack stands in the pod's log.",
   },
   function_exited: {
     status: 500,
@@ -116,7 +116,7 @@ export const ERRORS = {
   result_too_large: {
     status: 500,
     title: 'The result is too large',
-    help: 'The result is over the function\'s `maxResultBytes`.',
+    help: "The result is over the function's `maxResultBytes`.",
   },
   timeout: {
     status: 504,
@@ -141,7 +141,7 @@ export const ERRORS = {
   internal_error: {
     status: 500,
     title: 'Internal error',
-    help: 'A fault of Simmer\'s own. The log has a line with this execution id.',
+    help: "A fault of Simmer's own. The log has a line with this execution id.",
   },
   // ---- pods and configuration: they stand in logs, in a pool\'s `lastFailure`, and in close reasons ----
   handler_not_loaded: {
@@ -152,7 +152,7 @@ export const ERRORS = {
   launch_failed: {
     status: 503,
     title: 'The pod could not be launched',
-    help: 'The backend refused or failed to start it; the detail is the backend\'s reason.',
+    help: "The backend refused or failed to start it; the detail is the backend's reason.",
   },
   exited_before_ready: {
     status: 503,
@@ -172,7 +172,7 @@ export const ERRORS = {
   unauthorized_pod: {
     status: 502,
     title: 'Pod refused',
-    help: 'A connection to the pod port showed no valid credential, a spent one, or another pod\'s; its socket was closed with 4401 or 4403.',
+    help: "A connection to the pod port showed no valid credential, a spent one, or another pod's; its socket was closed with 4401 or 4403.",
   },
   invalid_manifest: {
     status: 422,

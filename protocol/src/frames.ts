@@ -232,7 +232,17 @@ export interface Goaway {
   readonly session: string;
 }
 
-export type PodFrame = Hello | Ready | Failed | Head | Chunk | Result | Log | Credit | Pong | Draining;
+export type PodFrame =
+  | Hello
+  | Ready
+  | Failed
+  | Head
+  | Chunk
+  | Result
+  | Log
+  | Credit
+  | Pong
+  | Draining;
 export type ControlFrame =
   | Welcome
   | Specialize

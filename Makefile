@@ -1,0 +1,57 @@
+# Simmer. Every target does its own set-up: what is installed and built is reused until something it was made from changes.
+# `ARGS` is handed on: make run ARGS='--port 9000', make bench ARGS='--rounds 7'.
+
+# The pinned Node (scripts/node.mjs fetches it where the machine's own does not fit) goes first; absent, the machine's is used.
+export PATH := $(CURDIR)/node_modules/.bin:$(CURDIR)/.node/bin:$(PATH)
+SHELL := /bin/sh
+ARGS ?=
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test bench bench-quick bench-compare verify lint typecheck format docs clean
+
+help: ## List the targets
+	@echo 'make TARGET [ARGS=...]'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-16s %s\n' "$$t" "$$d"; done
+
+setup: ## Install what is needed: Node 22 if the machine lacks it, and the packages of package-lock.json
+	@command -v node >/dev/null || { echo 'Simmer needs Node 20 or later and npm on the PATH; it fetches the Node it runs on by itself.' >&2; exit 1; }
+	@node scripts/node.mjs
+	@node scripts/install.mjs
+
+build: setup ## Compile what has changed
+	@node scripts/build.mjs
+
+run: build ## Start Simmer with the example functions; ARGS='--port 9000' hands flags on
+	@exec node scripts/run.mjs $(ARGS)
+
+test: build ## Run all tests; ARGS='protocol/test/x.test.ts' runs some
+	@node scripts/test.mjs --jobs=$(JOBS) $(ARGS)
+
+bench: build ## Measure everything beside its baselines (about fifteen minutes)
+	@node benchmarks/dist/main.js full $(ARGS)
+
+bench-quick: build ## Measure the most telling figures (under one minute)
+	@node benchmarks/dist/main.js quick $(ARGS)
+
+bench-compare: build ## Compare the warm path with another commit: make bench-compare BASE=<ref>
+	@test -n '$(BASE)' || { echo 'make bench-compare BASE=<ref>' >&2; exit 1; }
+	@node benchmarks/dist/main.js compare '$(BASE)' $(ARGS)
+
+typecheck: build ## Check the types of sources, tests and examples
+	@tsc -p tsconfig.tests.json
+
+lint: build ## Check formatting, lint rules, and that generated pages are up to date
+	@biome check
+	@node scripts/docs.mjs --check
+
+format: setup ## Format and apply safe fixes
+	@biome check --write
+
+docs: build ## Write the generated pages: docs/errors.md, docs/configuration.md
+	@node scripts/docs.mjs
+
+verify: lint typecheck test ## Everything that must hold before a change is merged
+
+clean: ## Remove what was built; installed packages and Node stay
+	@rm -rf protocol/dist runtime/dist control-plane/dist benchmarks/dist .tap

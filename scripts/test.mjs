@@ -1,0 +1,69 @@
+/**
+ * Runs the tests of all workspaces with tap and notes its own count of assertions in .tap/counts.json.
+ * `node scripts/test.mjs [tap options] [test files]`; without files: every test that needs no cluster.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const COUNTS = join(ROOT, '.tap/counts.json');
+/** `k8s` is absent: its tests need a cluster. The root's come last: they start everything. */
+const FOLDERS = ['protocol', 'runtime', 'control-plane', 'benchmarks', '.'];
+
+function discover() {
+  return FOLDERS.flatMap((folder) => {
+    const tests = join(folder, 'test');
+    if (!existsSync(join(ROOT, tests))) return [];
+    return readdirSync(join(ROOT, tests), { recursive: true })
+      .filter((name) => name.endsWith('.test.ts'))
+      .sort()
+      .map((name) => join(tests, name));
+  });
+}
+
+const given = process.argv.slice(2);
+const options = given.filter((arg) => arg.startsWith('-'));
+const files = given.filter((arg) => !arg.startsWith('-'));
+const reporter = process.stdout.isTTY
+  ? ['--reporter=base', '--color']
+  : ['--reporter=tap', '--no-color'];
+
+mkdirSync(join(ROOT, '.tap'), { recursive: true });
+rmSync(COUNTS, { force: true });
+const tap = spawn(
+  process.execPath,
+  [
+    join(ROOT, 'node_modules/tap/dist/esm/run.mjs'),
+    ...reporter,
+    ...options,
+    ...(files.length > 0 ? files : discover()),
+  ],
+  { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] },
+);
+
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => tap.kill(signal));
+
+// tap ends its report with one line of totals; nothing else in it is kept.
+let tail = '';
+tap.stdout.on('data', (data) => {
+  process.stdout.write(data);
+  tail = (tail + data.toString()).slice(-4_096);
+});
+
+tap.on('close', (code, signal) => {
+  const totals =
+    stripVTControlCharacters(tail)
+      .match(/# \{ total: (\d+)[^}]*\}\s/g)
+      ?.at(-1) ?? '';
+  const count = (name) => Number(totals.match(new RegExp(`${name}: (\\d+)`))?.[1] ?? 0);
+  const passed = count('pass');
+  let failed = count('fail');
+  const ok = code === 0 && signal === null;
+  // A runner that died, or one that found nothing to run, is a failure although it counted none.
+  if ((!ok || passed === 0) && failed === 0) failed = 1;
+  writeFileSync(COUNTS, JSON.stringify({ passed, failed }));
+  process.exitCode = failed === 0 ? 0 : 1;
+});
