@@ -7,8 +7,8 @@ import { Pool } from 'undici';
 import { App, type HttpResponse, us_socket_local_port } from 'uWebSockets.js';
 import { announce, readyLine, start } from '../child.ts';
 
-/** Connections to one pod: enough that none of the scenarios' requests waits for one. */
-const CONNECTIONS_PER_POD = 512;
+/** Connections to one pod; 128 and 512 were slower at every load. */
+const CONNECTIONS_PER_POD = 64;
 
 const [handlerModule = '', podCount = '1'] = process.argv.slice(2);
 const podEntry = fileURLToPath(new URL('./node-http.js', import.meta.url));
@@ -38,24 +38,28 @@ function flush(): void {
   answers.length = 0;
 }
 
-async function forward(res: HttpResponse, state: { gone: boolean }, body: Buffer): Promise<void> {
+/** `dispatch` is the lowest of undici's calls, and measured up to a fifth faster than `request` here. */
+function forward(res: HttpResponse, state: { gone: boolean }, body: Buffer): void {
   let pod = pods[0] as (typeof pods)[number];
   for (const other of pods) if (other.inFlight < pod.inFlight) pod = other;
   pod.inFlight++;
-  let answer: Answer;
-  try {
-    const response = await pod.pool.request({
-      method: 'POST',
-      path: '/',
-      headers: { 'content-type': 'application/json' },
-      body,
-    });
-    answer = [res, state, '200 OK', Buffer.from(await response.body.arrayBuffer())];
-  } catch (error) {
-    answer = [res, state, '502 Bad Gateway', Buffer.from(String(error))];
-  }
-  pod.inFlight--;
-  if (answers.push(answer) === 1) setImmediate(flush);
+  const finish = (status: string, answer: Buffer) => {
+    pod.inFlight--;
+    if (answers.push([res, state, status, answer]) === 1) setImmediate(flush);
+  };
+  const pieces: Buffer[] = [];
+  pod.pool.dispatch(
+    { method: 'POST', path: '/', headers: { 'content-type': 'application/json' }, body },
+    {
+      onConnect: () => {},
+      onHeaders: () => true,
+      onData: (piece) => pieces.push(piece) > 0,
+      onComplete: () => {
+        finish('200 OK', pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces));
+      },
+      onError: (error) => finish('502 Bad Gateway', Buffer.from(String(error))),
+    },
+  );
 }
 
 App()
