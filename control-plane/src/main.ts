@@ -1,0 +1,171 @@
+#!/usr/bin/env node
+/**
+ * The process: the scheduler on this, the main thread; the control thread as its worker.
+ *
+ *   starting ──▶ serving ──SIGTERM──▶ draining ──▶ stopping ──▶ exit 0
+ *
+ * A crash of either thread ends the process with a line that says which: it never limps on with half of itself.
+ * Children exit by themselves then, because their standard input closes.
+ */
+import { readFileSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { type Config, resolveConfig } from './config/config.ts';
+import { AdminRequests } from './scheduler/admin-requests.ts';
+import { createCore } from './scheduler/core.ts';
+import { ExecutionIds, newBootId } from './scheduler/ids.ts';
+import { Ingress } from './scheduler/ingress.ts';
+import { FLUSH_INTERVAL_MS, LogBuffer } from './scheduler/log-buffer.ts';
+import { servePods } from './scheduler/pod-server.ts';
+import { TICK_MS } from './scheduler/timing-wheel.ts';
+import { TurnBatch } from './scheduler/turn-batch.ts';
+import { loadUws } from './scheduler/uws.ts';
+import { allocateCounters, ProcessCounters } from './shared/counters.ts';
+import type { ControlThreadData, ToControl, ToScheduler } from './shared/messages.ts';
+
+const BEAT_INTERVAL_MS = 250;
+/** What pods get to exit by themselves once all work is done or given up. */
+const POD_STOP_GRACE_MS = 2_000;
+/** Beyond all graces: the control thread does not answer, end anyway. */
+const LAST_RESORT_MS = 5_000;
+/** How often a drain looks whether all has ended. */
+const DRAIN_POLL_MS = 20;
+
+function fatal(message: string): never {
+  process.stderr.write(`simmer: ${message}\n`);
+  process.exit(1);
+}
+
+async function serve(config: Config): Promise<void> {
+  const bootId = newBootId();
+  const memory = allocateCounters(config.metricsFunctions);
+  const counters = new ProcessCounters(memory);
+  const logs = new LogBuffer(counters);
+  const uws = await loadUws(config.maxHeaderBytes);
+  const batch = new TurnBatch();
+
+  let worker: Worker | null = null;
+  const post = (message: ToControl): void => worker?.postMessage(message);
+  const now = (): number => performance.now();
+  const core = createCore(
+    { now, post, log: (line) => logs.add(line), debug: config.logLevel === 'debug' },
+    Date.now,
+    memory,
+    { maxQueuedBytes: config.maxQueuedBytes },
+  );
+  const { scheduler } = core;
+
+  const podServer = await servePods(uws, scheduler, batch, {
+    host: config.podHost,
+    port: config.podPort,
+    heartbeatMs: config.heartbeatMs,
+  });
+  const admin = new AdminRequests(core.wheel, now, post, () => core.pods.snapshot());
+  const ingress = new Ingress(
+    scheduler,
+    core.functions,
+    admin,
+    batch,
+    new ExecutionIds(bootId),
+    { host: config.host, port: config.port, maxTimeoutMs: config.maxTimeoutMs },
+  );
+
+  setInterval(() => core.wheel.advance(now()), TICK_MS);
+  setInterval(() => counters.beat('scheduler', Date.now()), BEAT_INTERVAL_MS);
+  setInterval(() => logs.flush(post), FLUSH_INTERVAL_MS);
+  counters.beat('scheduler', Date.now());
+
+  const podHost = config.podHost === '0.0.0.0' ? '127.0.0.1' : config.podHost;
+  const workerData: ControlThreadData = {
+    config,
+    bootId,
+    counters: memory,
+    podAddress: `ws://${podHost.includes(':') ? `[${podHost}]` : podHost}:${podServer.port}`,
+  };
+  const controlEntry = new URL('./control/thread.js', import.meta.url);
+  const control = new Worker(controlEntry, { workerData, name: 'control' });
+  worker = control;
+  let stopping = false;
+  control.on('error', (error) => fatal(`the control thread crashed: ${describe(error)}`));
+  control.on('exit', (code) => {
+    if (!stopping) fatal(`the control thread ended by itself (code ${code})`);
+  });
+  control.on('message', (message: ToScheduler) => {
+    if (core.onMessage(message)) return;
+    if (message.type === 'http-response') admin.answered(message);
+    else if (message.type === 'started') listenToClients(message.managementPort);
+    else if (message.type === 'start-failed') fatal(message.message);
+    else if (message.type === 'stopped') exit();
+  });
+
+  function listenToClients(managementPort: number): void {
+    ingress.listen(uws).then(
+      ({ port }) => {
+        logs.add({
+          level: 'info',
+          message: 'serving',
+          fields: {
+            host: config.host,
+            port,
+            managementHost: config.managementHost,
+            managementPort,
+            podPort: podServer.port,
+            functions: config.functions,
+            bootId,
+          },
+        });
+      },
+      (error) => fatal(describe(error)),
+    );
+  }
+
+  function shutDown(signal: NodeJS.Signals): void {
+    if (scheduler.draining) fatal(`ended by a second ${signal}`);
+    scheduler.draining = true;
+    stopping = true;
+    logs.add({ level: 'info', message: 'draining', fields: { signal, live: scheduler.live } });
+    post({ type: 'drain' });
+    const giveUpAt = now() + config.shutdownGraceMs;
+    const poll = setInterval(() => {
+      if (scheduler.live > 0 && now() < giveUpAt) return;
+      clearInterval(poll);
+      for (const fn of core.functions.all()) core.scheduler.giveUp(fn);
+      // After the answers of this turn have been written.
+      setImmediate(() => {
+        logs.flush(post);
+        post({ type: 'stop', graceMs: POD_STOP_GRACE_MS });
+        setTimeout(exit, POD_STOP_GRACE_MS + LAST_RESORT_MS);
+      });
+    }, DRAIN_POLL_MS);
+  }
+
+  function exit(): void {
+    process.exit(0);
+  }
+  process.on('SIGTERM', shutDown);
+  process.on('SIGINT', shutDown);
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+process.on('uncaughtException', (error) => {
+  fatal(`the scheduler thread crashed: ${describe(error)}`);
+});
+
+const resolved = resolveConfig(process.argv.slice(2), process.env, (path) =>
+  readFileSync(path, 'utf8'),
+);
+switch (resolved.kind) {
+  case 'help':
+  case 'version':
+    process.stdout.write(resolved.text);
+    break;
+  case 'error':
+    fatal(resolved.message);
+    break;
+  case 'config':
+    serve(resolved.config).catch((error: unknown) =>
+      fatal(error instanceof Error ? error.message : String(error)),
+    );
+}

@@ -1,0 +1,78 @@
+/** Rare requests of the public port: handed to the control thread by message, answered when it answers. */
+import type { HttpResponseMessage, PodSnapshot, ToControl } from '../shared/messages.ts';
+import type { HttpReply } from './http-reply.ts';
+import { TimerNode, type TimingWheel } from './timing-wheel.ts';
+
+/** The control thread answers from memory; past this it hangs, and /healthz says so too. */
+const ANSWER_TIMEOUT_MS = 10_000;
+/** Requests that may wait for it at once. */
+const MAX_PENDING = 256;
+
+class Pending extends TimerNode {
+  readonly executionId: string;
+  readonly reply: HttpReply;
+  private readonly expire: () => void;
+  constructor(executionId: string, reply: HttpReply, expire: () => void) {
+    super();
+    this.executionId = executionId;
+    this.reply = reply;
+    this.expire = expire;
+  }
+  onTimer(): void {
+    this.expire();
+  }
+}
+
+export class AdminRequests {
+  private readonly pending = new Map<number, Pending>();
+  private last = 0;
+  private readonly wheel: TimingWheel;
+  private readonly now: () => number;
+  private readonly post: (message: ToControl) => void;
+  private readonly podSnapshot: () => PodSnapshot[];
+
+  constructor(
+    wheel: TimingWheel,
+    now: () => number,
+    post: (message: ToControl) => void,
+    podSnapshot: () => PodSnapshot[],
+  ) {
+    this.wheel = wheel;
+    this.now = now;
+    this.post = post;
+    this.podSnapshot = podSnapshot;
+  }
+
+  forward(
+    reply: HttpReply,
+    executionId: string,
+    method: string,
+    path: string,
+    query: string,
+  ): void {
+    if (this.pending.size >= MAX_PENDING) {
+      const detail = 'Too many requests wait for the control thread.';
+      reply.failWith(executionId, '', 'overloaded', detail, { retryAfterSeconds: 1 });
+      return;
+    }
+    const requestId = ++this.last;
+    const pending = new Pending(executionId, reply, () => {
+      this.pending.delete(requestId);
+      const detail = 'The control thread did not answer.';
+      reply.failWith(executionId, '', 'internal_error', detail);
+    });
+    this.pending.set(requestId, pending);
+    this.wheel.set(pending, this.now() + ANSWER_TIMEOUT_MS);
+    const pods = path.startsWith('/v1/pools') ? this.podSnapshot() : [];
+    this.post({ type: 'http-request', requestId, method, path, query, executionId, pods });
+  }
+
+  answered(message: HttpResponseMessage): void {
+    const pending = this.pending.get(message.requestId);
+    if (pending === undefined) return;
+    this.pending.delete(message.requestId);
+    this.wheel.clear(pending);
+    const { status, contentType, body } = message;
+    pending.reply.answer(pending.executionId, '', status, contentType, body);
+  }
+}

@@ -1,0 +1,68 @@
+/** Puts the scheduler's core together: the parts refer to each other, and whoever drives it (main.ts, tests, benchmarks) needs all. */
+import { ProcessCounters } from '../shared/counters.ts';
+import type { ToScheduler } from '../shared/messages.ts';
+import { FunctionTable } from './function-table.ts';
+import { Misses } from './misses.ts';
+import { PodLifecycle } from './pod-lifecycle.ts';
+import { Scheduler, type SchedulerLimits, type SchedulerPorts } from './scheduler.ts';
+import { TimingWheel } from './timing-wheel.ts';
+
+export interface Core {
+  readonly scheduler: Scheduler;
+  readonly functions: FunctionTable;
+  readonly pods: PodLifecycle;
+  readonly wheel: TimingWheel;
+  /** Applies a message of the control thread; false for those that are not the core's. */
+  onMessage(message: ToScheduler): boolean;
+}
+
+/** `memory` is of allocateCounters; `wallClock` gives epoch milliseconds. */
+export function createCore(
+  ports: SchedulerPorts,
+  wallClock: () => number,
+  memory: SharedArrayBuffer,
+  limits: SchedulerLimits,
+): Core {
+  const wheel = new TimingWheel(ports.now());
+  const scheduler = new Scheduler(ports, wheel, new ProcessCounters(memory), limits);
+  const functions = new FunctionTable(scheduler, memory);
+  const misses = new Misses(scheduler);
+  const pods = new PodLifecycle(scheduler, wallClock);
+  scheduler.misses = misses;
+  scheduler.pods = pods;
+
+  function onMessage(message: ToScheduler): boolean {
+    switch (message.type) {
+      case 'functions':
+        functions.apply(message);
+        return true;
+      case 'pod-expected': {
+        const fn = functions.get(message.functionKey);
+        if (fn !== undefined) pods.expect(fn, message);
+        return true;
+      }
+      case 'pod-started':
+        pods.started(message.podId, message.at);
+        return true;
+      case 'pod-exited':
+        pods.exited(message.podId, message.reason);
+        return true;
+      case 'launch-refused': {
+        const fn = functions.get(message.functionKey);
+        if (fn !== undefined) misses.onRefused(fn, message, ports.now());
+        return true;
+      }
+      case 'retire': {
+        const fn = functions.get(message.functionKey);
+        if (fn !== undefined) pods.retire(fn, message.count, message.idleMs);
+        return true;
+      }
+      case 'drain-pod':
+        pods.drainById(message.podId);
+        return true;
+      default:
+        return false;
+    }
+  }
+  return { scheduler, functions, pods, wheel, onMessage };
+}

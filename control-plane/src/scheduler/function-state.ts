@@ -1,0 +1,78 @@
+/**
+ * All that the scheduler keeps for one function. Nothing on the warm path is shared between functions but the table
+ * that finds them and the process-wide bytes, so that functions can be spread over threads later.
+ */
+import type { FunctionRecord } from '../shared/messages.ts';
+import { FunctionCounters } from '../shared/counters.ts';
+import { InvocationQueue } from './invocation.ts';
+import { type Pod, PodSet } from './pod.ts';
+import { TimerNode } from './timing-wheel.ts';
+
+/** Weight of the newest observation in the moving averages: about the last twenty count. */
+const NEWEST = 0.1;
+/** What a cold start is taken to last before the first was seen. */
+const FIRST_COLD_START_MS = 200;
+
+/** Launches are suspended: the control thread refused one. */
+export interface LaunchHold {
+  /** On the scheduler's clock. */
+  readonly until: number;
+  readonly reason: string;
+  /** With no pod in sight, waiting is of no use. */
+  readonly hopeless: boolean;
+}
+
+export interface FunctionOwner {
+  onFunctionTimer(fn: FunctionState, now: number): void;
+}
+
+export class FunctionState extends TimerNode {
+  readonly key: string;
+  record: FunctionRecord;
+  /** Replaced by a block of its own when the function is deleted: the shared one may go to another function. */
+  counters: FunctionCounters;
+  readonly queue = new InvocationQueue();
+  readonly available = new PodSet();
+  /** Every pod that is not gone. */
+  readonly pods = new Set<Pod>();
+  deleted = false;
+  /** Bytes of all bodies held: received, waiting, running. */
+  heldBytes = 0;
+  /** Launches asked for and not yet answered by `pod-expected` or `launch-refused`. */
+  orderedPods = 0;
+  orderedJobs = 0;
+  /**
+   * Slots of pods that serve, pods on their way (launched or redialling), pool pods and Jobs that are either: kept
+   * beside `pods` because every miss asks. Maintained by pod-lifecycle.ts alone.
+   */
+  servingSlots = 0;
+  comingPods = 0;
+  poolPods = 0;
+  jobs = 0;
+  /** Milliseconds; undefined before the first attempt ended. */
+  serviceMs: number | undefined;
+  coldStartMs = FIRST_COLD_START_MS;
+  holds: { pool: LaunchHold | null; job: LaunchHold | null } = { pool: null, job: null };
+  private readonly owner: FunctionOwner;
+
+  constructor(owner: FunctionOwner, record: FunctionRecord, memory: SharedArrayBuffer) {
+    super();
+    this.owner = owner;
+    this.key = record.key;
+    this.record = record;
+    this.counters = new FunctionCounters(memory, record.slot);
+  }
+
+  observeService(ms: number): void {
+    this.serviceMs =
+      this.serviceMs === undefined ? ms : this.serviceMs + NEWEST * (ms - this.serviceMs);
+  }
+
+  observeColdStart(ms: number): void {
+    this.coldStartMs += NEWEST * (ms - this.coldStartMs);
+  }
+
+  onTimer(now: number): void {
+    this.owner.onFunctionTimer(this, now);
+  }
+}

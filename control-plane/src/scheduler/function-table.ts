@@ -1,0 +1,75 @@
+/** The functions by key and by the names that URLs give them: the one table that the warm path shares. */
+import { urlNameOfKey } from '@simmer/protocol/names';
+import { allocateCounters, FunctionCounters } from '../shared/counters.ts';
+import type { FunctionRecord, FunctionsMessage } from '../shared/messages.ts';
+import { type FunctionOwner, FunctionState } from './function-state.ts';
+import type { Scheduler } from './scheduler.ts';
+
+export class FunctionTable implements FunctionOwner {
+  private readonly byKey = new Map<string, FunctionState>();
+  /** `echo` and `echo.default` both. */
+  private readonly byName = new Map<string, FunctionState>();
+  private readonly scheduler: Scheduler;
+  private readonly memory: SharedArrayBuffer;
+
+  constructor(scheduler: Scheduler, memory: SharedArrayBuffer) {
+    this.scheduler = scheduler;
+    this.memory = memory;
+  }
+
+  get(key: string): FunctionState | undefined {
+    return this.byKey.get(key);
+  }
+
+  byUrlName(name: string): FunctionState | undefined {
+    return this.byName.get(name);
+  }
+
+  all(): Iterable<FunctionState> {
+    return this.byKey.values();
+  }
+
+  apply(message: FunctionsMessage): void {
+    for (const key of message.remove) this.remove(key);
+    for (const record of message.upsert) this.upsert(record);
+  }
+
+  private upsert(record: FunctionRecord): void {
+    const known = this.byKey.get(record.key);
+    if (known !== undefined) {
+      known.record = record;
+      // What held launches back was the earlier revision's; what waits may be served by the new one.
+      this.scheduler.misses.onServing(known);
+      this.scheduler.misses.look(known, this.scheduler.ports.now());
+      return;
+    }
+    const fn = new FunctionState(this, record, this.memory);
+    this.byKey.set(record.key, fn);
+    for (const name of namesOf(record.key)) this.byName.set(name, fn);
+  }
+
+  private remove(key: string): void {
+    const fn = this.byKey.get(key);
+    if (fn === undefined) return;
+    this.byKey.delete(key);
+    for (const name of namesOf(key)) this.byName.delete(name);
+    fn.deleted = true;
+    // Its block may be given to another function, while this one still serves what waits.
+    fn.counters = new FunctionCounters(allocateCounters(0), 0);
+    const { pods, misses, ports } = this.scheduler;
+    for (const pod of fn.pods) {
+      pod.leaveWhenIdle = true;
+      if (pod.load === 0 && fn.queue.length === 0) pods.drain(pod, 'its function was deleted');
+    }
+    misses.look(fn, ports.now());
+  }
+
+  onFunctionTimer(fn: FunctionState, now: number): void {
+    this.scheduler.misses.look(fn, now);
+  }
+}
+
+function namesOf(key: string): string[] {
+  const slash = key.indexOf('/');
+  return [urlNameOfKey(key), `${key.slice(slash + 1)}.${key.slice(0, slash)}`];
+}

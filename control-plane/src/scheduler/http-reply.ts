@@ -1,0 +1,263 @@
+/**
+ * An invocation's answer over HTTP. Gathers what is to be written and writes it corked at the end of the turn.
+ *
+ *   waiting ──▶ whole ──▶ done            one write: status, headers, body
+ *      └──▶ headed ──▶ streaming ──▶ done    a raw response whose body comes in pieces
+ *
+ * Invariants:
+ *  H1. `res` is never touched once the client has gone (`gone`) or the response has ended: uWebSockets.js throws.
+ *  H2. Credit for a piece is granted when the client's socket took it, so a slow reader slows its own handler and holds
+ *      at most one window of memory.
+ *  H3. Every answer carries X-Execution-Id, and X-Trace-Id where there is a trace.
+ */
+import { STATUS_CODES } from 'node:http';
+import type { ErrorCode } from '@simmer/protocol/errors';
+import { problem } from '@simmer/protocol/errors';
+import type { HeaderPairs } from '@simmer/protocol/frames';
+import { traceIdOf } from './ids.ts';
+import type { Invocation } from './invocation.ts';
+import type { Reply } from './reply.ts';
+import type { Flushable, TurnBatch } from './turn-batch.ts';
+import type { HttpResponse } from './uws.ts';
+
+const STATUS_LINES: ReadonlyMap<number, string> = new Map(
+  Object.entries(STATUS_CODES).map(([code, text]) => [Number(code), `${code} ${text}`]),
+);
+export function statusLine(status: number): string {
+  return STATUS_LINES.get(status) ?? `${status} Status ${status}`;
+}
+
+/** Ours, or of one hop only (RFC 9110 7.6.1): a handler's are not passed on. */
+const NOT_PASSED: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'date',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'x-execution-id',
+  'x-trace-id',
+]);
+
+const JSON_TYPE = 'application/json';
+const AFTER_OUTPUT = 0x7d; // }
+
+export class HttpReply implements Reply, Flushable {
+  private readonly res: HttpResponse;
+  private readonly batch: TurnBatch;
+  private readonly isHead: boolean;
+  private executionId = '';
+  private traceId = '';
+  private state: 'waiting' | 'whole' | 'headed' | 'streaming' | 'done' = 'waiting';
+  private gone = false;
+  private queued = false;
+  private status = 200;
+  private headers: HeaderPairs = [];
+  private contentType = '';
+  private body: Uint8Array | string = '';
+  private retryAfter = 0;
+  /** Pieces not yet written; their grants; whether the end follows them. */
+  private pieces: Uint8Array[] = [];
+  private ungranted = 0;
+  private granted: ((bytes: number) => void) | null = null;
+  private blocked = false;
+  private ending = false;
+
+  constructor(res: HttpResponse, batch: TurnBatch, isHead: boolean) {
+    this.res = res;
+    this.batch = batch;
+    this.isHead = isHead;
+  }
+
+  /** The client's socket closed (H1). */
+  onAborted(): void {
+    this.gone = true;
+    this.pieces = [];
+  }
+
+  // ---- Reply -------------------------------------------------------------------------------------------------------
+
+  value(invocation: Invocation, output: Uint8Array): void {
+    const before = `{"executionId":"${invocation.id}","status":"succeeded","output":`;
+    const start = before.length;
+    const body = Buffer.allocUnsafe(start + output.length + 1);
+    body.write(before, 0, start, 'latin1');
+    body.set(output, start);
+    body[start + output.length] = AFTER_OUTPUT;
+    this.contentType = JSON_TYPE;
+    this.whole(invocation, 200, body);
+  }
+
+  head(invocation: Invocation, status: number, headers: HeaderPairs): void {
+    this.identify(invocation);
+    this.status = status;
+    this.headers = headers;
+    this.state = 'headed';
+  }
+
+  chunk(invocation: Invocation, bytes: Uint8Array, granted: (bytes: number) => void): void {
+    if (this.state === 'waiting') this.head(invocation, 200, []);
+    this.granted = granted;
+    this.pieces.push(bytes.slice());
+    this.markDirty();
+  }
+
+  end(invocation: Invocation, body: Uint8Array | null): void {
+    if (this.state === 'streaming' || this.pieces.length > 0) {
+      if (body !== null && body.length > 0) this.pieces.push(body.slice());
+      this.ending = true;
+      this.markDirty();
+    } else {
+      this.whole(invocation, this.status, body === null ? '' : body.slice());
+    }
+  }
+
+  fail(invocation: Invocation, code: ErrorCode, detail: string, retryAfterSeconds = 0): void {
+    this.failWith(invocation.id, invocation.traceparent, code, detail, {
+      attempts: invocation.attempts,
+      retryAfterSeconds,
+    });
+  }
+
+  abort(_invocation: Invocation): void {
+    if (this.gone || this.state === 'done') return;
+    this.state = 'done';
+    this.gone = true;
+    this.res.close();
+  }
+
+  // ---- answers without an invocation -------------------------------------------------------------------------------
+
+  /** Problem details, for what was refused before it became an invocation as well. */
+  failWith(
+    executionId: string,
+    traceparent: string,
+    code: ErrorCode,
+    detail: string,
+    more: { attempts?: number; retryAfterSeconds?: number; headers?: HeaderPairs } = {},
+  ): void {
+    const attempts = more.attempts ?? 0;
+    const p = problem(code, detail, { executionId, ...(attempts > 0 && { attempts }) });
+    this.retryAfter = more.retryAfterSeconds ?? 0;
+    this.headers = more.headers ?? [];
+    this.answer(executionId, traceparent, p.status, 'application/problem+json', JSON.stringify(p));
+  }
+
+  answer(
+    executionId: string,
+    traceparent: string,
+    status: number,
+    contentType: string,
+    body: string,
+  ): void {
+    this.executionId = executionId;
+    this.traceId = traceparent === '' ? '' : traceIdOf(traceparent);
+    this.contentType = contentType;
+    this.finish(status, body);
+  }
+
+  private whole(invocation: Invocation, status: number, body: Uint8Array | string): void {
+    this.identify(invocation);
+    this.finish(status, body);
+  }
+
+  private finish(status: number, body: Uint8Array | string): void {
+    this.status = status;
+    this.body = body;
+    this.state = 'whole';
+    this.markDirty();
+  }
+
+  private identify(invocation: Invocation): void {
+    this.executionId = invocation.id;
+    this.traceId = traceIdOf(invocation.traceparent);
+  }
+
+  // ---- writing -----------------------------------------------------------------------------------------------------
+
+  private markDirty(): void {
+    if (this.queued || this.gone) return;
+    this.queued = true;
+    this.batch.addReply(this);
+  }
+
+  flush(): void {
+    this.queued = false;
+    if (this.gone || this.state === 'done') return;
+    this.res.cork(this.write);
+    if (!this.blocked) this.grant();
+  }
+
+  private readonly write = (): void => {
+    if (this.state === 'whole') this.writeWhole();
+    else this.writePieces();
+  };
+
+  private writeWhole(): void {
+    const { res, body, status } = this;
+    this.state = 'done';
+    this.writeHead();
+    if (this.isHead) res.endWithoutBody(this.declaredLength() ?? body.length);
+    else if (status === 204 || status === 304) res.endWithoutBody();
+    else res.end(body);
+    this.body = '';
+  }
+
+  private writePieces(): void {
+    const { res, pieces } = this;
+    if (this.state === 'headed') {
+      this.state = 'streaming';
+      this.writeHead();
+      res.onWritable(this.onWritable);
+    }
+    this.pieces = [];
+    if (!this.isHead) {
+      for (const piece of pieces) {
+        if (!res.write(piece)) this.blocked = true;
+      }
+    }
+    for (const piece of pieces) this.ungranted += piece.length;
+    if (this.ending) {
+      this.state = 'done';
+      if (this.isHead) res.endWithoutBody(this.declaredLength());
+      else res.end();
+    }
+  }
+
+  private readonly onWritable = (): boolean => {
+    this.blocked = false;
+    if (!this.gone) this.grant();
+    return true;
+  };
+
+  /** H2 */
+  private grant(): void {
+    const bytes = this.ungranted;
+    if (bytes === 0) return;
+    this.ungranted = 0;
+    this.granted?.(bytes);
+  }
+
+  private writeHead(): void {
+    const { res } = this;
+    if (this.status !== 200) res.writeStatus(statusLine(this.status));
+    if (this.contentType !== '') res.writeHeader('content-type', this.contentType);
+    for (const [name, value] of this.headers) {
+      if (!NOT_PASSED.has(name.toLowerCase())) res.writeHeader(name, value);
+    }
+    if (this.retryAfter > 0) res.writeHeader('retry-after', String(this.retryAfter));
+    res.writeHeader('x-execution-id', this.executionId);
+    if (this.traceId !== '') res.writeHeader('x-trace-id', this.traceId);
+  }
+
+  /** What a HEAD handler says its body would have been. */
+  private declaredLength(): number | undefined {
+    const pair = this.headers.find(([name]) => name.toLowerCase() === 'content-length');
+    const length = pair === undefined ? Number.NaN : Number(pair[1]);
+    return Number.isSafeInteger(length) && length >= 0 ? length : undefined;
+  }
+}

@@ -1,0 +1,289 @@
+/**
+ * The public port (8080): requests in, invocations to the core. Reads of a request what the route needs while it may (its
+ * object is dead once the handler returns), refuses early what cannot be taken, and collects the body.
+ *
+ * Invariants:
+ *  N1. Every request is answered once, by the core's Reply or here; its X-Execution-Id names it in the log.
+ *  N2. Bytes are held for a body before they are received: by its Content-Length, or as they come.
+ *  N3. Nothing is parsed but the request line, a few headers and names.
+ */
+import type { ErrorCode } from '@simmer/protocol/errors';
+import type { Form, HeaderPairs } from '@simmer/protocol/frames';
+import { keyOfUrlName } from '@simmer/protocol/names';
+import type { AdminRequests } from './admin-requests.ts';
+import type { FunctionState } from './function-state.ts';
+import type { FunctionTable } from './function-table.ts';
+import { HttpReply } from './http-reply.ts';
+import { type ExecutionIds, newTraceparent, traceparentOf } from './ids.ts';
+import { Invocation } from './invocation.ts';
+import { RequestBody } from './request-body.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { TurnBatch } from './turn-batch.ts';
+import { type HttpRequest, type HttpResponse, listen, type us_listen_socket, type Uws } from './uws.ts';
+
+export interface IngressSettings {
+  readonly host: string;
+  readonly port: number;
+  readonly maxTimeoutMs: number;
+}
+
+const INVOKE = ':invoke';
+const FN_PREFIX = '/fn/';
+const TIMEOUT_DIGITS = /^[0-9]{1,9}$/;
+
+export class Ingress {
+  private readonly scheduler: Scheduler;
+  private readonly functions: FunctionTable;
+  private readonly admin: AdminRequests;
+  private readonly batch: TurnBatch;
+  private readonly ids: ExecutionIds;
+  private readonly settings: IngressSettings;
+
+  constructor(
+    scheduler: Scheduler,
+    functions: FunctionTable,
+    admin: AdminRequests,
+    batch: TurnBatch,
+    ids: ExecutionIds,
+    settings: IngressSettings,
+  ) {
+    this.scheduler = scheduler;
+    this.functions = functions;
+    this.admin = admin;
+    this.batch = batch;
+    this.ids = ids;
+    this.settings = settings;
+  }
+
+  listen(uws: Uws): Promise<{ socket: us_listen_socket; port: number }> {
+    const app = uws.App();
+    app.post('/v1/functions/:target', (res, req) => this.onFunctionPost(res, req));
+    app.any('/fn/*', (res, req) => this.onRaw(res, req));
+    app.any('/*', (res, req) => this.onOther(res, req));
+    return listen(uws, app, this.settings.host, this.settings.port);
+  }
+
+  // ---- routes ------------------------------------------------------------------------------------------------------
+
+  private onFunctionPost(res: HttpResponse, req: HttpRequest): void {
+    const target = req.getParameter(0) ?? '';
+    if (!target.endsWith(INVOKE)) {
+      this.onOther(res, req);
+      return;
+    }
+    const fn = this.find(res, target.slice(0, -INVOKE.length));
+    if (fn !== undefined) this.invoke(res, req, fn, 'value', 'POST', '');
+  }
+
+  private onRaw(res: HttpResponse, req: HttpRequest): void {
+    const url = req.getUrl();
+    const slash = url.indexOf('/', FN_PREFIX.length);
+    const name = slash === -1 ? url.slice(FN_PREFIX.length) : url.slice(FN_PREFIX.length, slash);
+    const fn = this.find(res, name);
+    if (fn === undefined) return;
+    const query = req.getQuery();
+    const path = slash === -1 ? '/' : url.slice(slash);
+    const target = query === undefined ? path : `${path}?${query}`;
+    this.invoke(res, req, fn, 'raw', req.getCaseSensitiveMethod(), target);
+  }
+
+  private onOther(res: HttpResponse, req: HttpRequest): void {
+    const method = req.getCaseSensitiveMethod();
+    const path = req.getUrl();
+    const reply = new HttpReply(res, this.batch, method === 'HEAD');
+    res.onAborted(() => reply.onAborted());
+    const executionId = this.ids.next();
+    const allowed = methodsOf(path);
+    if (allowed === undefined) {
+      reply.failWith(executionId, '', 'route_not_found', `There is nothing at ${clip(path)}.`);
+    } else if (!allowed.includes(method)) {
+      reply.failWith(executionId, '', 'method_not_allowed', `${clip(path)} takes ${allowed}.`, {
+        headers: [['allow', allowed]],
+      });
+    } else if (this.scheduler.draining) {
+      reply.failWith(executionId, '', 'draining', 'This control plane is shutting down.');
+    } else {
+      this.admin.forward(reply, executionId, method, path, req.getQuery() ?? '');
+    }
+  }
+
+  private find(res: HttpResponse, name: string): FunctionState | undefined {
+    const fn = this.functions.byUrlName(name);
+    if (fn !== undefined) return fn;
+    const valid = keyOfUrlName(name) !== undefined;
+    this.refuse(
+      res,
+      this.ids.next(),
+      '',
+      valid ? 'function_not_found' : 'invalid_function_name',
+      valid ? `There is no function ${name}.` : `${JSON.stringify(clip(name))} is not a name.`,
+    );
+    return undefined;
+  }
+
+  // ---- invocations -------------------------------------------------------------------------------------------------
+
+  private invoke(
+    res: HttpResponse,
+    req: HttpRequest,
+    fn: FunctionState,
+    form: Form,
+    method: string,
+    target: string,
+  ): void {
+    const { scheduler } = this;
+    const { spec } = fn.record;
+    const id = this.ids.next();
+    const traceparent = traceparentOf(req.getHeader('traceparent'), req.getHeader('x-trace-id'));
+
+    let budgetMs = spec.timeoutMs;
+    const wanted = req.getHeader('x-timeout-ms');
+    if (wanted !== '') {
+      budgetMs = TIMEOUT_DIGITS.test(wanted) ? Number(wanted) : 0;
+      const max = this.settings.maxTimeoutMs;
+      if (budgetMs < 1 || budgetMs > max) {
+        const detail = `X-Timeout-Ms must be a whole number from 1 to ${max}.`;
+        this.refuse(res, id, traceparent, 'invalid_timeout', detail);
+        return;
+      }
+    }
+
+    const lengthHeader = req.getHeader('content-length');
+    const chunked = lengthHeader === '' && req.getHeader('transfer-encoding') !== '';
+    const length = lengthHeader === '' ? 0 : Number(lengthHeader);
+    if (length > spec.maxRequestBytes) {
+      this.refuse(res, id, traceparent, 'payload_too_large', tooLarge(spec.maxRequestBytes));
+      return;
+    }
+    const refusal = scheduler.refusal(fn, length, budgetMs);
+    if (refusal !== undefined) {
+      const again = refusal === 'draining' ? 1 : scheduler.retryAfterSeconds(fn, refusal);
+      this.refuse(res, id, traceparent, refusal, refusalDetail(refusal, fn, scheduler), again);
+      return;
+    }
+
+    const reply = new HttpReply(res, this.batch, method === 'HEAD');
+    const now = scheduler.ports.now();
+    const invocation = new Invocation(
+      scheduler,
+      id,
+      fn,
+      form,
+      form === 'raw' ? method : '',
+      target,
+      form === 'raw' ? headersOf(req, traceparent) : [['traceparent', traceparent]],
+      traceparent,
+      reply,
+      now,
+      now + budgetMs,
+    );
+    res.onAborted(() => {
+      reply.onAborted();
+      scheduler.clientGone(invocation);
+    });
+    scheduler.open(invocation, length);
+    if (length === 0 && !chunked) scheduler.submit(invocation);
+    else this.receive(res, invocation, chunked ? undefined : length);
+  }
+
+  private receive(res: HttpResponse, invocation: Invocation, declared: number | undefined): void {
+    const { scheduler } = this;
+    const { fn } = invocation;
+    const max = fn.record.spec.maxRequestBytes;
+    const body = new RequestBody(declared);
+    res.onData((chunk, isLast) => {
+      if (invocation.state !== 'receiving') return;
+      if (declared === undefined) {
+        if (body.length + chunk.byteLength > max) {
+          scheduler.fail(invocation, 'payload_too_large', tooLarge(max));
+          return;
+        }
+        scheduler.hold(invocation, chunk.byteLength); // N2
+        const over = scheduler.overBytes(fn);
+        if (over !== undefined) {
+          scheduler.fail(invocation, over, refusalDetail(over, fn, scheduler));
+          return;
+        }
+      }
+      const whole = body.add(chunk, isLast);
+      if (whole === undefined) return;
+      invocation.body = whole;
+      scheduler.submit(invocation);
+    });
+  }
+
+  /** Answers what never became an invocation. What remains of the request's body is read and dropped. */
+  private refuse(
+    res: HttpResponse,
+    id: string,
+    traceparent: string,
+    code: ErrorCode,
+    detail: string,
+    retryAfterSeconds = 0,
+  ): void {
+    const reply = new HttpReply(res, this.batch, false);
+    res.onAborted(() => reply.onAborted());
+    reply.failWith(id, traceparent || newTraceparent(), code, detail, { retryAfterSeconds });
+  }
+}
+
+/** The methods of a path, as an Allow header; undefined where there is no such route. */
+function methodsOf(path: string): string | undefined {
+  if (path === '/v1/functions' || path === '/v1/pools') return 'GET';
+  const [, v1, collection, name, ...rest] = path.split('/');
+  if (v1 !== 'v1' || name === undefined || name === '' || rest.length > 0) return undefined;
+  if (collection === 'functions') {
+    const colon = name.indexOf(':');
+    if (colon === -1) return 'GET';
+    return name.slice(colon) === INVOKE ? 'POST' : undefined;
+  }
+  return collection === 'pools' && !name.includes(':') ? 'GET' : undefined;
+}
+
+function headersOf(req: HttpRequest, traceparent: string): HeaderPairs {
+  const headers: [string, string][] = [];
+  req.forEach((name, value) => {
+    if (!NOT_FORWARDED.has(name)) headers.push([name, value]);
+  });
+  headers.push(['traceparent', traceparent]);
+  return headers;
+}
+
+/** Of this hop, or replaced by ours. */
+const NOT_FORWARDED: ReadonlySet<string> = new Set([
+  'connection',
+  'expect',
+  'keep-alive',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'traceparent',
+  'upgrade',
+]);
+
+function tooLarge(max: number): string {
+  return `The body is over ${max} bytes.`;
+}
+
+function refusalDetail(code: ErrorCode, fn: FunctionState, scheduler: Scheduler): string {
+  const { queue } = fn.record.spec;
+  switch (code) {
+    case 'draining':
+      return 'This control plane is shutting down.';
+    case 'no_capacity':
+      return scheduler.misses.holdReason(fn);
+    case 'overloaded':
+      return 'All functions together hold as many bytes as the platform allows.';
+    case 'deadline_unreachable':
+      return `${fn.queue.length} invocations wait; the deadline would pass before this one had its turn.`;
+    default:
+      return `Of at most ${queue.maxLength} invocations ${fn.queue.length} wait, of at most ${queue.maxBytes} bytes ${fn.heldBytes} are held.`;
+  }
+}
+
+/** A stranger's text, short enough to be shown. */
+function clip(text: string): string {
+  return text.length > 100 ? `${text.slice(0, 100)}...` : text;
+}

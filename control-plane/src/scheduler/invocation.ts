@@ -1,0 +1,133 @@
+/**
+ * One invocation on its way through the scheduler, and the queue it waits in.
+ *
+ *   receiving ──▶ queued ──▶ running ──▶ ended
+ *       │            │          │  ▲        ▲
+ *       └────────────┴──────────┴──┼────────┘     refused, timed out, cancelled, lost
+ *                                  └─ streaming: its head has gone to the client
+ *
+ * Invariants:
+ *  I1. `reply` is told of the end exactly once: by whoever moves the state to `ended`.
+ *  I2. `pod` is set from dispatch until the pod's result (or loss) frees the slot, which may be after the end: a handler
+ *      that was cancelled still holds its slot.
+ *  I3. Its bytes are counted in the function's and the process's held bytes from admission until its end.
+ */
+import type { Form, HeaderPairs } from '@simmer/protocol/frames';
+import type { PlacementKind } from '../shared/counters.ts';
+import type { FunctionState } from './function-state.ts';
+import type { Pod } from './pod.ts';
+import type { Reply } from './reply.ts';
+import { TimerNode } from './timing-wheel.ts';
+
+export type InvocationState = 'receiving' | 'queued' | 'running' | 'streaming' | 'ended';
+
+/** What an invocation asks of its core: kept apart so that the node needs no knowledge of the scheduler. */
+export interface InvocationOwner {
+  onInvocationTimer(invocation: Invocation, now: number): void;
+}
+
+export class Invocation extends TimerNode {
+  readonly id: string;
+  readonly fn: FunctionState;
+  readonly form: Form;
+  readonly method: string;
+  readonly target: string;
+  readonly headers: HeaderPairs;
+  readonly traceparent: string;
+  readonly reply: Reply;
+  /** On the scheduler's clock, milliseconds. */
+  readonly arrivedAt: number;
+  readonly deadlineAt: number;
+  state: InvocationState = 'receiving';
+  body: Uint8Array;
+  /** Counted in the held bytes (I3). */
+  heldBytes = 0;
+  /** When it found no free slot and began to wait; 0 while it never did. */
+  queuedAt = 0;
+  attempts = 0;
+  dispatchedAt = 0;
+  placement: PlacementKind | '' = '';
+  /** Why the placement came about: the miss decision's reason, or '' for a warm slot. */
+  placementReason = '';
+  pod: Pod | null = null;
+  stream = 0;
+  /** After the end: the pod is to be killed when the timer fires before the slot is free. */
+  cancelSent = false;
+  /** Bytes of its result that the pod may still send: what the link granted and has not received. */
+  credit = 0;
+  /** Pieces of a result that did not fit one frame, and their bytes. */
+  parts: Uint8Array[] | null = null;
+  partBytes = 0;
+  // Its place in the queue.
+  prev: Invocation | null = null;
+  next: Invocation | null = null;
+  private readonly owner: InvocationOwner;
+
+  constructor(
+    owner: InvocationOwner,
+    id: string,
+    fn: FunctionState,
+    form: Form,
+    method: string,
+    target: string,
+    headers: HeaderPairs,
+    traceparent: string,
+    reply: Reply,
+    arrivedAt: number,
+    deadlineAt: number,
+  ) {
+    super();
+    this.owner = owner;
+    this.id = id;
+    this.fn = fn;
+    this.form = form;
+    this.method = method;
+    this.target = target;
+    this.headers = headers;
+    this.traceparent = traceparent;
+    this.reply = reply;
+    this.arrivedAt = arrivedAt;
+    this.deadlineAt = deadlineAt;
+    this.body = NO_BODY;
+  }
+
+  onTimer(now: number): void {
+    this.owner.onInvocationTimer(this, now);
+  }
+}
+
+export const NO_BODY = new Uint8Array(0);
+
+/** First in, first out, with removal from anywhere in O(1): callers hang up and deadlines pass in any order. */
+export class InvocationQueue {
+  length = 0;
+  head: Invocation | null = null;
+  private tail: Invocation | null = null;
+
+  push(invocation: Invocation): void {
+    invocation.prev = this.tail;
+    invocation.next = null;
+    if (this.tail === null) this.head = invocation;
+    else this.tail.next = invocation;
+    this.tail = invocation;
+    this.length++;
+  }
+
+  shift(): Invocation | null {
+    const head = this.head;
+    if (head !== null) this.remove(head);
+    return head;
+  }
+
+  /** The invocation must be in this queue. */
+  remove(invocation: Invocation): void {
+    const { prev, next } = invocation;
+    if (prev === null) this.head = next;
+    else prev.next = next;
+    if (next === null) this.tail = prev;
+    else next.prev = prev;
+    invocation.prev = null;
+    invocation.next = null;
+    this.length--;
+  }
+}

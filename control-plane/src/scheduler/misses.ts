@@ -1,0 +1,125 @@
+/**
+ * Misses: carries out what placement.ts decides. Keeps what was ordered of the control thread and not yet answered, so
+ * that nothing is ordered twice for one miss, and looks again while something waits (D4).
+ */
+import type { PodKind } from '@simmer/protocol/backend';
+import type { MissKind } from '../shared/counters.ts';
+import type { LaunchRefusedMessage } from '../shared/messages.ts';
+import type { FunctionState, LaunchHold } from './function-state.ts';
+import type { Invocation } from './invocation.ts';
+import { decideMiss, type MissDecision } from './placement.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/**
+ * While something waits its function is looked at this often: a slot that was expected may not come. Well below a cold
+ * start, so that changing one's mind costs little beside it.
+ */
+const RECHECK_MS = 50;
+
+export class Misses {
+  private readonly scheduler: Scheduler;
+
+  constructor(scheduler: Scheduler) {
+    this.scheduler = scheduler;
+  }
+
+  /** The invocation found no free slot and waits now. */
+  onQueued(invocation: Invocation): void {
+    const { fn } = invocation;
+    const decision = this.look(fn, this.scheduler.ports.now());
+    if (decision === undefined) return;
+    invocation.placementReason = decision.reason;
+    fn.counters.countMiss(decision.kind satisfies MissKind);
+  }
+
+  /** Decides anew for what waits: after a loss, a refusal, or a while. */
+  look(fn: FunctionState, now: number): MissDecision | undefined {
+    const { head } = fn.queue;
+    if (head === null) return undefined;
+    const { wheel } = this.scheduler;
+    if (fn.timerBucket === -1) wheel.set(fn, now + RECHECK_MS);
+    if (this.failIfHopeless(fn, now)) return undefined;
+    const { spec } = fn.record;
+    const decision = decideMiss({
+      queued: fn.queue.length,
+      headWaitMs: now - head.queuedAt,
+      servingSlots: fn.servingSlots,
+      comingSlots: (fn.comingPods + fn.orderedPods + fn.orderedJobs) * spec.concurrency,
+      slotsPerPod: spec.concurrency,
+      poolPods: fn.poolPods + fn.orderedPods,
+      maxPods: held(fn.holds.pool, now) || fn.deleted ? 0 : spec.maxReplicas,
+      jobs: fn.jobs + fn.orderedJobs,
+      maxJobs: held(fn.holds.job, now) || fn.deleted ? 0 : spec.overflow,
+      serviceMs: fn.serviceMs,
+      coldStartMs: fn.coldStartMs,
+    });
+    if (decision.kind === 'grow') this.order(fn, 'pool', decision.pods);
+    if (decision.kind === 'grow' || decision.kind === 'job') this.order(fn, 'job', decision.jobs);
+    return decision;
+  }
+
+  private order(fn: FunctionState, kind: PodKind, count: number): void {
+    if (count === 0) return;
+    if (kind === 'pool') fn.orderedPods += count;
+    else fn.orderedJobs += count;
+    this.scheduler.ports.post({ type: 'need', functionKey: fn.key, kind, count });
+  }
+
+  onRefused(fn: FunctionState, message: LaunchRefusedMessage, now: number): void {
+    const hold: LaunchHold = {
+      until: now + message.retryAfterMs,
+      reason: message.reason,
+      hopeless: message.hopeless,
+    };
+    if (message.kind === 'pool') {
+      fn.orderedPods = Math.max(0, fn.orderedPods - message.count);
+      fn.holds.pool = hold;
+    } else {
+      fn.orderedJobs = Math.max(0, fn.orderedJobs - message.count);
+      fn.holds.job = hold;
+    }
+    this.look(fn, now);
+  }
+
+  /** A pod came up: what the holds said is no longer true. */
+  onServing(fn: FunctionState): void {
+    fn.holds.pool = null;
+    fn.holds.job = null;
+  }
+
+  /** Nothing serves, nothing comes, and the control thread said that nothing will. */
+  hopeless(fn: FunctionState, now: number): boolean {
+    const { pool, job } = fn.holds;
+    return (
+      (held(pool, now) && pool?.hopeless === true) || (held(job, now) && job?.hopeless === true)
+    );
+  }
+
+  heldUntil(fn: FunctionState): number {
+    return Math.max(fn.holds.pool?.until ?? 0, fn.holds.job?.until ?? 0);
+  }
+
+  private failIfHopeless(fn: FunctionState, now: number): boolean {
+    if (fn.servingSlots + fn.comingPods + fn.orderedPods + fn.orderedJobs > 0) return false;
+    if (fn.deleted) {
+      this.scheduler.failQueue(fn, 'function_deleted', `Function ${fn.key} was deleted.`);
+      return true;
+    }
+    if (!this.hopeless(fn, now)) return false;
+    this.scheduler.failQueue(fn, 'no_capacity', this.holdReason(fn));
+    return true;
+  }
+
+  /** For people: why nothing is launched. */
+  holdReason(fn: FunctionState): string {
+    return fn.holds.pool?.reason ?? fn.holds.job?.reason ?? 'Nothing can be launched.';
+  }
+
+  onTimer(fn: FunctionState, now: number): void {
+    this.look(fn, now);
+  }
+}
+
+function held(hold: LaunchHold | null, now: number): boolean {
+  return hold !== null && now < hold.until;
+}

@@ -1,0 +1,338 @@
+/**
+ * Pods from the scheduler's side: which are expected, who may connect as which, what became of them. The control thread
+ * decides that a pod exists; this decides whether it is given work.
+ *
+ * Invariants:
+ *  L1. A launch token is good for one process: the first accepted hello binds it to that process's boot id. A session
+ *      belongs to one pod and boot id. A newer socket of the same process replaces the older.
+ *  L2. `counted`, the function's servingSlots, comingPods, poolPods and jobs change in `account` alone, and follow state
+ *      and load exactly.
+ *  L3. A pod is gone once; what ran on it has ended as lost by then.
+ */
+import { randomBytes } from 'node:crypto';
+import type { CloseReason, Hello } from '@simmer/protocol/frames';
+import { PROTOCOL_VERSION } from '@simmer/protocol/limits';
+import { type Gauge, HISTOGRAM } from '../shared/counters.ts';
+import type { PodExpectedMessage, PodSnapshot } from '../shared/messages.ts';
+import type { FunctionState } from './function-state.ts';
+import { Pod, type PodLink, type PodOwner } from './pod.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** A pod whose socket broke may come back within this; then it is given up and ended. */
+const RECONNECT_GRACE_MS = 5_000;
+const SESSION_BYTES = 32;
+
+/** What a hello led to. */
+export type Admittance =
+  | { readonly ok: true; readonly pod: Pod; readonly session: string }
+  | { readonly ok: false; readonly close: CloseReason; readonly detail: string };
+
+interface Identity {
+  readonly pod: Pod;
+  /** Set by the first accepted hello (L1). */
+  bootId: string;
+}
+
+export class PodLifecycle implements PodOwner {
+  private readonly scheduler: Scheduler;
+  /** By launch token and by session. */
+  private readonly credentials = new Map<string, Identity>();
+  private readonly byId = new Map<string, { pod: Pod; credentials: string[] }>();
+  /** Epoch milliseconds: phases of a cold start cross threads, whose monotonic clocks differ. */
+  private readonly wallClock: () => number;
+
+  constructor(scheduler: Scheduler, wallClock: () => number) {
+    this.scheduler = scheduler;
+    this.wallClock = wallClock;
+  }
+
+  // ---- from the control thread -------------------------------------------------------------------------------------
+
+  expect(fn: FunctionState, message: PodExpectedMessage): void {
+    if (message.needed) {
+      if (message.kind === 'pool') fn.orderedPods = Math.max(0, fn.orderedPods - 1);
+      else fn.orderedJobs = Math.max(0, fn.orderedJobs - 1);
+    }
+    const pod = new Pod(
+      this,
+      message.podId,
+      message.kind,
+      message.backend,
+      fn,
+      message.revision,
+      fn.record.spec.concurrency,
+      message.launchedAt,
+    );
+    fn.pods.add(pod);
+    this.credentials.set(message.credential, { pod, bootId: '' });
+    this.byId.set(pod.id, { pod, credentials: [message.credential] });
+    this.account(pod);
+  }
+
+  started(podId: string, at: number): void {
+    const pod = this.byId.get(podId)?.pod;
+    if (pod === undefined) return;
+    pod.startedAt = at;
+    pod.fn.counters.observe(HISTOGRAM.launch, Math.max(0, at - pod.launchedAt));
+  }
+
+  exited(podId: string, reason: string): void {
+    const pod = this.byId.get(podId)?.pod;
+    if (pod !== undefined) this.gone(pod, reason);
+  }
+
+  retire(fn: FunctionState, count: number, idleMs: number): void {
+    const now = this.scheduler.ports.now();
+    for (let i = 0; i < count; i++) {
+      const pod = fn.available.leastRecentlyUsedIdle();
+      if (pod === null || now - pod.idleSince < idleMs) return;
+      this.drain(pod, `idle for ${Math.round(now - pod.idleSince)} ms`);
+    }
+  }
+
+  drainById(podId: string): void {
+    const pod = this.byId.get(podId)?.pod;
+    if (pod === undefined) return;
+    // Of a deleted function: what waits is still served, and then it leaves.
+    if (pod.fn.deleted && pod.fn.queue.length > 0) pod.leaveWhenIdle = true;
+    else this.drain(pod, 'replaced');
+  }
+
+  // ---- from the socket ---------------------------------------------------------------------------------------------
+
+  /** Who says hello, and may it (L1). `link` becomes the pod's; an older one is closed. */
+  hello(frame: Hello, link: PodLink): Admittance {
+    if (frame.version !== PROTOCOL_VERSION) {
+      return refused('version', `protocol version ${frame.version}`);
+    }
+    const identity = this.credentials.get(frame.credential);
+    if (identity === undefined) return refused('unauthorized', 'unknown or expired credential');
+    const { pod } = identity;
+    if (frame.uid !== pod.id) return refused('forbidden', `the credential is of ${pod.id}`);
+    if (identity.bootId !== '' && identity.bootId !== frame.bootId) {
+      return refused('unauthorized', `the credential of ${pod.id} is spent`);
+    }
+    if (pod.state === 'gone' || pod.state === 'draining') {
+      return refused('gone', `${pod.id} is not wanted any more`);
+    }
+    identity.bootId = frame.bootId;
+    if (pod.link !== null) {
+      const old = pod.link;
+      this.socketLost(pod, 'a newer socket took its place');
+      old.close('replaced');
+    }
+    const now = this.scheduler.ports.now();
+    this.scheduler.wheel.clear(pod);
+    if (pod.helloAt === 0) {
+      const from = pod.startedAt || pod.launchedAt;
+      pod.fn.counters.observe(HISTOGRAM.connect, Math.max(0, this.wallClock() - from));
+    }
+    pod.helloAt = now;
+    pod.link = link;
+    pod.lastStream = 0;
+    pod.orphans = Math.min(frame.inFlight, pod.capacity);
+    pod.state = 'loading';
+    this.account(pod);
+    return { ok: true, pod, session: this.newSession(pod, frame.bootId) };
+  }
+
+  private newSession(pod: Pod, bootId: string): string {
+    const session = randomBytes(SESSION_BYTES).toString('base64url');
+    const entry = this.byId.get(pod.id);
+    // The token and one session stay valid: a welcome may be lost with its socket, more than one session never counts.
+    while (entry !== undefined && entry.credentials.length > 1) {
+      this.credentials.delete(entry.credentials.pop() as string);
+    }
+    entry?.credentials.push(session);
+    this.credentials.set(session, { pod, bootId });
+    return session;
+  }
+
+  ready(pod: Pod): void {
+    if (pod.state !== 'loading') return;
+    const now = this.scheduler.ports.now();
+    const { fn } = pod;
+    if (pod.readyAt === 0) {
+      const sinceLaunch = Math.max(0, this.wallClock() - pod.launchedAt);
+      fn.counters.observe(HISTOGRAM.load, now - pod.helloAt);
+      fn.counters.observe(HISTOGRAM.ready, sinceLaunch);
+      fn.observeColdStart(sinceLaunch);
+    }
+    pod.readyAt = now;
+    pod.idleSince = now;
+    pod.state = 'serving';
+    if (pod.orphans > 0) this.scheduler.wheel.set(pod, now + fn.record.spec.graceMs);
+    this.account(pod);
+    this.scheduler.misses.onServing(fn);
+    this.scheduler.ports.post({ type: 'pod-ready', podId: pod.id });
+    this.scheduler.serve(pod, now);
+  }
+
+  /** An attempt of an earlier socket has ended. */
+  orphanEnded(pod: Pod): void {
+    if (pod.orphans === 0) return;
+    pod.orphans--;
+    if (pod.orphans === 0) this.scheduler.wheel.clear(pod);
+    if (pod.state === 'serving') this.scheduler.serve(pod, this.scheduler.ports.now());
+  }
+
+  failed(pod: Pod, code: string, message: string): void {
+    this.scheduler.ports.post({ type: 'pod-failed', podId: pod.id, code, message });
+  }
+
+  onFirstResult(pod: Pod): void {
+    pod.cold = false;
+    const ms = Math.max(0, this.wallClock() - pod.launchedAt);
+    pod.fn.counters.observe(HISTOGRAM.firstResult, ms);
+  }
+
+  /** The pod said by itself that it takes no more. */
+  drainingByItself(pod: Pod): void {
+    this.leave(pod, 'it said that it is draining');
+  }
+
+  /** The socket is gone; the process may be alive and dial again. What ran on it is lost at once. */
+  socketLost(pod: Pod, reason: string): void {
+    const wasServing = pod.state === 'serving' || pod.state === 'disconnected';
+    pod.link = null;
+    this.scheduler.loseAttempts(pod, reason);
+    pod.orphans = 0;
+    if (pod.state === 'gone' || pod.state === 'draining') {
+      this.account(pod);
+      return;
+    }
+    pod.state = wasServing || pod.readyAt > 0 ? 'disconnected' : 'expected';
+    this.account(pod);
+    if (pod.state === 'disconnected') {
+      const now = this.scheduler.ports.now();
+      this.scheduler.wheel.set(pod, now + RECONNECT_GRACE_MS);
+      this.scheduler.misses.look(pod.fn, now);
+    }
+  }
+
+  // ---- ends --------------------------------------------------------------------------------------------------------
+
+  /** No more work for it; what it runs is finished, then it exits by itself. */
+  drain(pod: Pod, reason: string): void {
+    if (pod.state === 'gone' || pod.state === 'draining') return;
+    const now = this.scheduler.ports.now();
+    let graceMs = pod.fn.record.spec.graceMs;
+    for (const invocation of pod.running.values()) {
+      graceMs = Math.max(graceMs, invocation.deadlineAt - now + pod.fn.record.spec.graceMs);
+    }
+    const { link } = pod;
+    this.leave(pod, reason);
+    link?.drain(Math.ceil(graceMs));
+  }
+
+  private leave(pod: Pod, reason: string): void {
+    if (pod.state === 'gone' || pod.state === 'draining') return;
+    pod.state = 'draining';
+    this.account(pod);
+    this.scheduler.ports.post({ type: 'pod-draining', podId: pod.id, reason });
+    this.scheduler.misses.look(pod.fn, this.scheduler.ports.now());
+  }
+
+  /** Give it up and have it ended: frozen, over its grace, breaking the protocol, or not back in time. */
+  kill(pod: Pod, reason: string): void {
+    if (pod.state === 'gone') return;
+    this.scheduler.ports.post({ type: 'pod-lost', podId: pod.id, reason });
+    this.gone(pod, reason);
+  }
+
+  /** L3 */
+  private gone(pod: Pod, reason: string): void {
+    if (pod.state === 'gone') return;
+    if (pod.readyAt > 0 && pod.state !== 'draining') pod.fn.counters.count('podsLost');
+    pod.state = 'gone';
+    const { link, fn } = pod;
+    pod.link = null;
+    this.scheduler.wheel.clear(pod);
+    this.account(pod);
+    this.scheduler.loseAttempts(pod, reason);
+    pod.orphans = 0;
+    fn.pods.delete(pod);
+    for (const credential of this.byId.get(pod.id)?.credentials ?? []) {
+      this.credentials.delete(credential);
+    }
+    this.byId.delete(pod.id);
+    link?.close('gone');
+    this.scheduler.misses.look(fn, this.scheduler.ports.now());
+  }
+
+  onPodTimer(pod: Pod, _now: number): void {
+    if (pod.state === 'disconnected') {
+      this.kill(pod, `it did not connect again within ${RECONNECT_GRACE_MS} ms`);
+    } else if (pod.orphans > 0) {
+      this.kill(pod, 'its handler held on after its socket was lost');
+    }
+  }
+
+  // ---- accounting (L2) ---------------------------------------------------------------------------------------------
+
+  onLoadChanged(pod: Pod): void {
+    this.account(pod);
+  }
+
+  private account(pod: Pod): void {
+    const { fn, counted } = pod;
+    fn.available.place(pod);
+    const next = gaugeOf(pod);
+    if (next === counted) return;
+    pod.counted = next;
+    if (counted !== '') fn.counters.addGauge(counted, -1);
+    if (next !== '') fn.counters.addGauge(next, 1);
+    const served = counted === 'podsIdle' || counted === 'podsBusy';
+    const serves = next === 'podsIdle' || next === 'podsBusy';
+    const came = counted === 'podsLaunching';
+    const comes = next === 'podsLaunching';
+    if (serves !== served) fn.servingSlots += serves ? pod.capacity : -pod.capacity;
+    if (comes !== came) fn.comingPods += comes ? 1 : -1;
+    const was = served || came;
+    const is = serves || comes;
+    if (is !== was) {
+      if (pod.kind === 'pool') fn.poolPods += is ? 1 : -1;
+      else fn.jobs += is ? 1 : -1;
+    }
+  }
+
+  snapshot(): PodSnapshot[] {
+    const all: PodSnapshot[] = [];
+    for (const { pod } of this.byId.values()) {
+      all.push({
+        podId: pod.id,
+        kind: pod.kind,
+        functionKey: pod.fn.key,
+        state: shownState(pod),
+        inFlight: pod.load,
+        stale: pod.revision !== pod.fn.record.revision,
+      });
+    }
+    return all;
+  }
+}
+
+function refused(close: CloseReason, detail: string): Admittance {
+  return { ok: false, close, detail };
+}
+
+function gaugeOf(pod: Pod): Gauge | '' {
+  switch (pod.state) {
+    case 'expected':
+    case 'loading':
+    case 'disconnected':
+      return 'podsLaunching';
+    case 'serving':
+      return pod.load === 0 ? 'podsIdle' : 'podsBusy';
+    case 'draining':
+      return 'podsDraining';
+    case 'gone':
+      return '';
+  }
+}
+
+function shownState(pod: Pod): PodSnapshot['state'] {
+  if (pod.state === 'serving') return pod.load === 0 ? 'idle' : 'busy';
+  if (pod.state === 'draining') return 'draining';
+  return pod.state === 'expected' ? 'launching' : 'connected';
+}

@@ -1,0 +1,357 @@
+/**
+ * One pod's WebSocket: frames in, frames out, heartbeat, and flow control of large bodies.
+ *
+ *   open ──hello accepted──▶ attached ──▶ closed
+ *     └──no hello in time, refused──────▶ closed
+ *
+ * Invariants:
+ *  P1. Nothing but `hello` is heard before a hello was accepted.
+ *  P2. What is sent in one turn leaves in one corked write. uWebSockets.js drops what exceeds its backpressure limit, so
+ *      that limit is off and ours are: bodies wait while more than HIGH_WATER_BYTES are buffered, all else is bounded by
+ *      the pod's slots.
+ *  P3. A body over INLINE_BODY_BYTES is sent in pieces as the pod grants credit, a piece of each such body in turn, so
+ *      none holds up another, a ping or a cancel. The pod's chunks are held to the credit it was granted.
+ *  P4. A missed pong means lost only where the pod had nothing to run when it was pinged and still has not: a handler may
+ *      rightly block its event loop.
+ *  P5. Bytes that are no frame, and frames that the state does not allow, end the socket and the pod.
+ */
+import { decode, encode, FrameError } from '@simmer/protocol/codec';
+import { CLOSE, type CloseReason, type Frame, type HeaderPairs } from '@simmer/protocol/frames';
+import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
+import type { Invocation } from './invocation.ts';
+import type { Pod, PodLink } from './pod.ts';
+import type { Scheduler } from './scheduler.ts';
+import { TimerNode } from './timing-wheel.ts';
+import type { Flushable, TurnBatch } from './turn-batch.ts';
+import type { WebSocket } from './uws.ts';
+
+/** Each stream's first credit, both ways: a few pieces, so that a grant's round trip does not stall a local transfer. */
+export const WINDOW_BYTES = 262_144;
+const HIGH_WATER_BYTES = 1_048_576;
+/** A process that dialled says who it is at once. */
+const HELLO_TIMEOUT_MS = 5_000;
+
+export interface PodSocketSettings {
+  readonly heartbeatMs: number;
+}
+
+interface BodySender {
+  readonly stream: number;
+  readonly body: Uint8Array;
+  offset: number;
+  credit: number;
+}
+
+export class PodSocket extends TimerNode implements PodLink, Flushable {
+  private readonly ws: WebSocket<unknown>;
+  private readonly scheduler: Scheduler;
+  private readonly batch: TurnBatch;
+  private readonly settings: PodSocketSettings;
+  private state:
+    | { readonly kind: 'open' }
+    | { readonly kind: 'attached'; readonly pod: Pod }
+    | { readonly kind: 'closed' } = { kind: 'open' };
+  private out: Uint8Array[] = [];
+  private queued = false;
+  private readonly senders = new Map<number, BodySender>();
+  private nonce = 0;
+  private awaitingPong = false;
+  private idleWhenPinged = false;
+
+  constructor(
+    ws: WebSocket<unknown>,
+    scheduler: Scheduler,
+    batch: TurnBatch,
+    settings: PodSocketSettings,
+  ) {
+    super();
+    this.ws = ws;
+    this.scheduler = scheduler;
+    this.batch = batch;
+    this.settings = settings;
+    scheduler.wheel.set(this, scheduler.ports.now() + HELLO_TIMEOUT_MS);
+  }
+
+  // ---- PodLink -----------------------------------------------------------------------------------------------------
+
+  invoke(invocation: Invocation, budgetMs: number): void {
+    const { body, stream } = invocation;
+    const more = body.length > INLINE_BODY_BYTES;
+    invocation.credit = WINDOW_BYTES;
+    this.send({
+      kind: 'invoke',
+      stream,
+      executionId: invocation.id,
+      attempt: invocation.attempts,
+      budgetMs,
+      form: invocation.form,
+      method: invocation.method,
+      target: invocation.target,
+      headers: invocation.headers,
+      body: more ? body.subarray(0, INLINE_BODY_BYTES) : body,
+      more,
+    });
+    if (more) {
+      const credit = WINDOW_BYTES - INLINE_BODY_BYTES;
+      this.senders.set(stream, { stream, body, offset: INLINE_BODY_BYTES, credit });
+    }
+  }
+
+  cancel(stream: number, reason: string): void {
+    this.senders.delete(stream);
+    this.send({ kind: 'cancel', stream, reason });
+  }
+
+  credit(stream: number, bytes: number): void {
+    if (this.state.kind !== 'attached') return;
+    const invocation = this.state.pod.running.get(stream);
+    if (invocation === undefined) return;
+    invocation.credit += bytes;
+    this.send({ kind: 'credit', stream, bytes });
+  }
+
+  forget(stream: number): void {
+    this.senders.delete(stream);
+  }
+
+  drain(graceMs: number): void {
+    this.send({ kind: 'drain', graceMs });
+  }
+
+  close(reason: CloseReason): void {
+    if (this.state.kind === 'closed') return;
+    this.flush();
+    this.shut();
+    this.ws.end(CLOSE[reason].code, CLOSE[reason].reason);
+  }
+
+  // ---- writing (P2, P3) --------------------------------------------------------------------------------------------
+
+  private send(frame: Frame): void {
+    if (this.state.kind === 'closed') return;
+    this.out.push(encode(frame));
+    this.markDirty();
+  }
+
+  private markDirty(): void {
+    if (this.queued) return;
+    this.queued = true;
+    this.batch.addLink(this);
+  }
+
+  flush(): void {
+    this.queued = false;
+    if (this.state.kind === 'closed') return;
+    const { out } = this;
+    if (out.length === 1 && this.senders.size === 0) {
+      this.out = [];
+      this.ws.send(out[0] as Uint8Array, true);
+      return;
+    }
+    this.out = [];
+    this.ws.cork(() => {
+      for (const frame of out) this.ws.send(frame, true);
+      if (this.senders.size > 0) this.pump();
+    });
+  }
+
+  private pump(): void {
+    let sent = true;
+    while (sent) {
+      sent = false;
+      for (const sender of this.senders.values()) {
+        if (this.ws.getBufferedAmount() > HIGH_WATER_BYTES) return;
+        const left = sender.body.length - sender.offset;
+        const size = Math.min(left, sender.credit, INLINE_BODY_BYTES);
+        if (size === 0) continue;
+        const bytes = sender.body.subarray(sender.offset, sender.offset + size);
+        sender.offset += size;
+        sender.credit -= size;
+        const end = sender.offset === sender.body.length;
+        if (end) this.senders.delete(sender.stream);
+        this.ws.send(encode({ kind: 'input', stream: sender.stream, bytes, end }), true);
+        sent = true;
+      }
+    }
+  }
+
+  /** The kernel took what was buffered: there is room for more pieces. */
+  onDrain(): void {
+    if (this.senders.size > 0) this.markDirty();
+  }
+
+  // ---- reading -----------------------------------------------------------------------------------------------------
+
+  onMessage(message: ArrayBuffer, isBinary: boolean): void {
+    if (this.state.kind === 'closed') return;
+    let frame: Frame | undefined;
+    try {
+      if (!isBinary) throw new FrameError('a text message');
+      frame = decode(new Uint8Array(message));
+    } catch (error) {
+      this.breakOff('malformed', error instanceof FrameError ? error.reason : String(error));
+      return;
+    }
+    this.awaitingPong = false;
+    if (frame === undefined) return;
+    if (this.state.kind === 'open') {
+      if (frame.kind === 'hello') this.onHello(frame);
+      else this.breakOff('violation', `${frame.kind} before hello`); // P1
+      return;
+    }
+    this.onFrame(this.state.pod, frame);
+  }
+
+  private onHello(frame: Frame & { kind: 'hello' }): void {
+    const { pods, ports, wheel } = this.scheduler;
+    const admittance = pods.hello(frame, this);
+    if (!admittance.ok) {
+      ports.log({
+        level: 'warn',
+        message: 'pod refused',
+        fields: { code: 'unauthorized_pod', uid: frame.uid.slice(0, 100), detail: admittance.detail },
+      });
+      this.close(admittance.close);
+      return;
+    }
+    const { pod } = admittance;
+    const { spec } = pod.fn.record;
+    this.state = { kind: 'attached', pod };
+    this.send({
+      kind: 'welcome',
+      session: admittance.session,
+      heartbeatMs: this.settings.heartbeatMs,
+      maxRequestBytes: spec.maxRequestBytes,
+      maxResultBytes: spec.maxResultBytes,
+      windowBytes: WINDOW_BYTES,
+      logBytes: 0,
+    });
+    wheel.set(this, ports.now() + this.settings.heartbeatMs);
+  }
+
+  private onFrame(pod: Pod, frame: Frame): void {
+    const { pods } = this.scheduler;
+    switch (frame.kind) {
+      case 'result':
+        if (frame.stream === 0) pods.orphanEnded(pod);
+        else if (this.known(pod, frame.stream)) {
+          const { stream, outcome, code, message, body } = frame;
+          this.scheduler.onResult(pod, stream, outcome, code, message, body);
+        }
+        return;
+      case 'head': {
+        if (!this.known(pod, frame.stream)) return;
+        const invocation = pod.running.get(frame.stream);
+        if (invocation === undefined) return;
+        const wrong = invocation.form !== 'raw' ? 'head of a value' : badHeader(frame.headers);
+        if (wrong !== undefined) this.breakOff('violation', wrong);
+        else this.scheduler.onHead(invocation, frame.status, frame.headers);
+        return;
+      }
+      case 'chunk': {
+        if (!this.known(pod, frame.stream)) return;
+        const invocation = pod.running.get(frame.stream);
+        if (invocation === undefined) return;
+        invocation.credit -= frame.bytes.length;
+        if (invocation.credit < 0) this.breakOff('violation', 'a chunk beyond its credit');
+        else this.scheduler.onChunk(pod, invocation, frame.bytes);
+        return;
+      }
+      case 'credit': {
+        const sender = this.senders.get(frame.stream);
+        if (sender === undefined) return;
+        sender.credit += frame.bytes;
+        this.markDirty();
+        return;
+      }
+      case 'ready':
+        pods.ready(pod);
+        return;
+      case 'failed':
+        pods.failed(pod, frame.code, frame.message);
+        return;
+      case 'draining':
+        pods.drainingByItself(pod);
+        return;
+      case 'pong':
+      case 'log':
+        return;
+      default:
+        this.breakOff('violation', `${frame.kind} from a pod`);
+    }
+  }
+
+  /** False for a stream of an attempt that was given up; a stream that never was ends the socket (P5). */
+  private known(pod: Pod, stream: number): boolean {
+    if (stream <= pod.lastStream) return true;
+    this.breakOff('violation', `stream ${stream} was never opened`);
+    return false;
+  }
+
+  // ---- ends --------------------------------------------------------------------------------------------------------
+
+  private breakOff(reason: CloseReason, detail: string): void {
+    const { state } = this;
+    this.scheduler.ports.log({
+      level: 'warn',
+      message: 'pod broke the protocol',
+      fields: {
+        code: 'malformed_frame',
+        detail,
+        ...(state.kind === 'attached' && { pod: state.pod.id, function: state.pod.fn.key }),
+      },
+    });
+    this.close(reason);
+    if (state.kind === 'attached') {
+      this.scheduler.pods.kill(state.pod, `it broke the protocol: ${detail}`);
+    }
+  }
+
+  /** The socket is gone, whoever closed it. */
+  onClose(): void {
+    const { state } = this;
+    this.shut();
+    if (state.kind === 'attached' && state.pod.link === this) {
+      this.scheduler.pods.socketLost(state.pod, 'its socket closed');
+    }
+  }
+
+  private shut(): void {
+    this.state = { kind: 'closed' };
+    this.out = [];
+    this.senders.clear();
+    this.scheduler.wheel.clear(this);
+  }
+
+  /** P4 */
+  onTimer(now: number): void {
+    const { state } = this;
+    if (state.kind === 'open') this.close('helloTimeout');
+    if (state.kind !== 'attached') return;
+    const { pod } = state;
+    const idle = pod.load === 0 && pod.state === 'serving';
+    if (this.awaitingPong && this.idleWhenPinged && idle) {
+      this.close('unresponsive');
+      this.scheduler.pods.kill(pod, `it did not answer a ping in ${this.settings.heartbeatMs} ms`);
+      return;
+    }
+    this.awaitingPong = true;
+    this.idleWhenPinged = idle;
+    this.send({ kind: 'ping', nonce: ++this.nonce });
+    this.scheduler.wheel.set(this, now + this.settings.heartbeatMs);
+  }
+}
+
+const HEADER_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+// A value that breaks out of its line would write headers, or a second response, in the handler's name. RFC 9110 5.5.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters that must not stand there
+const HEADER_VALUE = /^[^\u0000-\u0008\u000a-\u001f\u007f\u0100-\uffff]*$/;
+
+function badHeader(headers: HeaderPairs): string | undefined {
+  for (const [name, value] of headers) {
+    if (!HEADER_NAME.test(name) || !HEADER_VALUE.test(value)) {
+      return `header ${JSON.stringify(name.slice(0, 60))} is not one`;
+    }
+  }
+  return undefined;
+}

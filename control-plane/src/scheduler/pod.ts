@@ -1,0 +1,162 @@
+/**
+ * A pod as the scheduler sees it, and the set of one function's pods ordered for dispatch.
+ *
+ *   expected ──hello──▶ loading ──ready──▶ serving ──┬──drain──▶ draining ──▶ gone
+ *       │                  │                 ▲  │    │
+ *       │                  │      reconnect  │  ▼    │ socket lost
+ *       └──────────────────┴────────────▶ gone  disconnected ──(no reconnect in time)──▶ gone
+ *
+ * What a pod is (function, kind, capacity) is what the control thread said of it, never its own word.
+ */
+import type { PodKind } from '@simmer/protocol/backend';
+import type { CloseReason } from '@simmer/protocol/frames';
+import type { Gauge } from '../shared/counters.ts';
+import type { FunctionState } from './function-state.ts';
+import type { Invocation } from './invocation.ts';
+import { TimerNode } from './timing-wheel.ts';
+
+export type PodState = 'expected' | 'loading' | 'serving' | 'disconnected' | 'draining' | 'gone';
+
+/** What the core needs of a pod's socket. */
+export interface PodLink {
+  /** Sends the attempt: `invoke`, and for a large body the pieces that follow under credit. */
+  invoke(invocation: Invocation, budgetMs: number): void;
+  cancel(stream: number, reason: string): void;
+  credit(stream: number, bytes: number): void;
+  /** The attempt has ended here: forget what was still to be sent for it. */
+  forget(stream: number): void;
+  drain(graceMs: number): void;
+  close(reason: CloseReason): void;
+}
+
+export interface PodOwner {
+  onPodTimer(pod: Pod, now: number): void;
+}
+
+export class Pod extends TimerNode {
+  readonly id: string;
+  readonly kind: PodKind;
+  readonly backend: string;
+  readonly fn: FunctionState;
+  readonly revision: string;
+  /** Attempts at once. */
+  readonly capacity: number;
+  /** Epoch milliseconds of its launch, as the control thread gave it; and of its process's start. */
+  readonly launchedAt: number;
+  startedAt = 0;
+  state: PodState = 'expected';
+  link: PodLink | null = null;
+  /** On the scheduler's clock. */
+  helloAt = 0;
+  readyAt = 0;
+  idleSince = 0;
+  /** Its first result is still to come, and will be observed as the cold start's last phase. */
+  cold = true;
+  /** Attempts by stream; and attempts of earlier sockets that it still runs (they hold slots too). */
+  readonly running = new Map<number, Invocation>();
+  orphans = 0;
+  /** Drain it as soon as it idles and nothing waits: Jobs, and pods of a deleted function. */
+  leaveWhenIdle: boolean;
+  /** The gauge it is counted in; '' before it is counted and once it is gone. */
+  counted: Gauge | '' = '';
+  /** The stream of its last attempt on this socket. */
+  lastStream = 0;
+  // Its place in PodSet.
+  bucket = -1;
+  prev: Pod | null = null;
+  next: Pod | null = null;
+  private readonly owner: PodOwner;
+
+  constructor(
+    owner: PodOwner,
+    id: string,
+    kind: PodKind,
+    backend: string,
+    fn: FunctionState,
+    revision: string,
+    capacity: number,
+    launchedAt: number,
+  ) {
+    super();
+    this.owner = owner;
+    this.id = id;
+    this.kind = kind;
+    this.backend = backend;
+    this.fn = fn;
+    this.revision = revision;
+    this.capacity = capacity;
+    this.launchedAt = launchedAt;
+    this.leaveWhenIdle = kind === 'job';
+  }
+
+  /** Slots in use. */
+  get load(): number {
+    return this.running.size + this.orphans;
+  }
+
+  onTimer(now: number): void {
+    this.owner.onPodTimer(this, now);
+  }
+}
+
+/**
+ * The serving pods of one function that have a free slot, by load: bucket n holds those that run n attempts, most
+ * recently used first. Taking the best pod, and moving one when its load changes, are O(1) but for the walk past empty
+ * buckets, at most the concurrency.
+ *
+ * Invariants:
+ *  S1. A pod is linked here exactly while it is serving and load < capacity, in bucket `load`.
+ *  S2. Within a bucket the head was used last, so the rest may cool down and be retired.
+ */
+export class PodSet {
+  private readonly heads: (Pod | null)[] = [];
+  private readonly tails: (Pod | null)[] = [];
+  /** No pod is in a bucket below this. */
+  private lowest = 0;
+  private linked = 0;
+
+  /** Pods with a free slot. */
+  get available(): number {
+    return this.linked;
+  }
+
+  /** The most recently used idle pod, or the least loaded one (the most recently used among equals). */
+  best(): Pod | null {
+    if (this.linked === 0) return null;
+    while ((this.heads[this.lowest] ?? null) === null) this.lowest++;
+    return this.heads[this.lowest] as Pod;
+  }
+
+  /** The idle pod that was used longest ago. */
+  leastRecentlyUsedIdle(): Pod | null {
+    return this.tails[0] ?? null;
+  }
+
+  /** Puts the pod where its state and load say (S1), as its bucket's most recently used. */
+  place(pod: Pod): void {
+    if (pod.bucket !== -1) this.unlink(pod);
+    const load = pod.load;
+    if (pod.state !== 'serving' || load >= pod.capacity) return;
+    const head = this.heads[load] ?? null;
+    pod.bucket = load;
+    pod.prev = null;
+    pod.next = head;
+    if (head === null) this.tails[load] = pod;
+    else head.prev = pod;
+    this.heads[load] = pod;
+    this.linked++;
+    if (load < this.lowest) this.lowest = load;
+  }
+
+  private unlink(pod: Pod): void {
+    const { bucket, prev, next } = pod;
+    if (prev === null) this.heads[bucket] = next;
+    else prev.next = next;
+    if (next === null) this.tails[bucket] = prev;
+    else next.prev = prev;
+    pod.prev = null;
+    pod.next = null;
+    pod.bucket = -1;
+    this.linked--;
+  }
+}

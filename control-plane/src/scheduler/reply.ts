@@ -1,0 +1,25 @@
+/**
+ * Where an invocation's answer goes: what the core knows of the client. The HTTP form of it is http-reply.ts; async
+ * and WebSocket callers will be others. Called by the core only, each end exactly once (I1 of invocation.ts).
+ */
+import type { ErrorCode } from '@simmer/protocol/errors';
+import type { HeaderPairs } from '@simmer/protocol/frames';
+import type { Invocation } from './invocation.ts';
+
+export interface Reply {
+  /** The whole result of a `value` invocation, as JSON. `body` is a view: copy what is kept past the call. */
+  value(invocation: Invocation, body: Uint8Array): void;
+  /** A raw response begins. Nothing has gone to the client yet; its body or first piece follows. */
+  head(invocation: Invocation, status: number, headers: HeaderPairs): void;
+  /**
+   * A piece of a raw response; `body` is a view. Once the client has taken it, `granted` is to be called with its
+   * length, so that the pod may send as much again.
+   */
+  chunk(invocation: Invocation, body: Uint8Array, granted: (bytes: number) => void): void;
+  /** The raw response is complete; `body` (a view) is its whole body where no chunk came. */
+  end(invocation: Invocation, body: Uint8Array | null): void;
+  /** It failed before anything went to the client. `retryAfterSeconds` where trying again makes sense. */
+  fail(invocation: Invocation, code: ErrorCode, detail: string, retryAfterSeconds?: number): void;
+  /** It failed after its head or a chunk went to the client: cut the response short. */
+  abort(invocation: Invocation): void;
+}

@@ -1,0 +1,441 @@
+/**
+ * The scheduler's core: admission, queues, dispatch, ends. No sockets and no clock of its own: clients are `Reply`s,
+ * pods are `PodLink`s, time is a parameter, so that tests and benchmarks drive the very code that serves.
+ *
+ * Invariants:
+ *  D1. Every submitted invocation ends exactly once (I1), whatever comes first: result, loss, deadline, hang-up, shutdown.
+ *  D2. A slot is taken by `dispatch` and freed by the attempt's result or its pod's loss, by nothing else; what runs on a
+ *      pod never exceeds its capacity.
+ *  D3. An attempt is bound to a pod at dispatch: whatever slot is free first serves the queue's head.
+ *  D4. While an invocation waits, either a slot is expected, or something was ordered, or the function's timer will look
+ *      again; nothing waits on an event that may never come.
+ */
+import type { ErrorCode } from '@simmer/protocol/errors';
+import type { HeaderPairs, Outcome } from '@simmer/protocol/frames';
+import { HISTOGRAM, type PlacementKind, type ProcessCounters } from '../shared/counters.ts';
+import type { LogLine, ToControl } from '../shared/messages.ts';
+import { type AdmissionInput, refuse, retryAfterSeconds } from './admission.ts';
+import type { FunctionState } from './function-state.ts';
+import { type Invocation, type InvocationOwner, NO_BODY } from './invocation.ts';
+import type { Misses } from './misses.ts';
+import type { Pod } from './pod.ts';
+import type { PodLifecycle } from './pod-lifecycle.ts';
+import type { TimingWheel } from './timing-wheel.ts';
+
+/** What a pod may say of an attempt. Anything else it sends is taken by its outcome alone. */
+const POD_CODES: ReadonlySet<string> = new Set<ErrorCode>([
+  'bad_input',
+  'invalid_json',
+  'invalid_envelope',
+  'function_error',
+  'function_exited',
+  'result_not_serializable',
+  'result_too_large',
+  'timeout',
+  'over_capacity',
+]);
+
+/** What the core needs of the rest of the process. */
+export interface SchedulerPorts {
+  /** Milliseconds, monotonic. */
+  now(): number;
+  post(message: ToControl): void;
+  log(line: LogLine): void;
+  /** Whether lines of level debug are wanted: every placement makes one. */
+  readonly debug: boolean;
+}
+
+export interface SchedulerLimits {
+  readonly maxQueuedBytes: number;
+}
+
+export class Scheduler implements InvocationOwner {
+  readonly ports: SchedulerPorts;
+  readonly wheel: TimingWheel;
+  readonly counters: ProcessCounters;
+  private readonly limits: SchedulerLimits;
+  /** Set once by assemble.ts: the three refer to each other. */
+  misses!: Misses;
+  pods!: PodLifecycle;
+  draining = false;
+  /** Invocations between `open` and their end. */
+  live = 0;
+  private heldBytes = 0;
+
+  constructor(
+    ports: SchedulerPorts,
+    wheel: TimingWheel,
+    counters: ProcessCounters,
+    limits: SchedulerLimits,
+  ) {
+    this.ports = ports;
+    this.wheel = wheel;
+    this.counters = counters;
+    this.limits = limits;
+  }
+
+  // ---- admission ---------------------------------------------------------------------------------------------------
+
+  /** Whether one more invocation of `bytes` would be taken now; the code of the refusal if not. Counts refusals. */
+  refusal(fn: FunctionState, bytes: number, budgetMs: number): ErrorCode | undefined {
+    if (this.draining) return this.refused(fn, 'draining');
+    if (fn.servingSlots + fn.comingPods === 0 && this.misses.hopeless(fn, this.ports.now())) {
+      return this.refused(fn, 'no_capacity');
+    }
+    const code = refuse(this.admissionInput(fn, bytes, budgetMs));
+    return code === undefined ? undefined : this.refused(fn, code);
+  }
+
+  private refused(fn: FunctionState, code: ErrorCode): ErrorCode {
+    fn.counters.countError(code);
+    return code;
+  }
+
+  private admissionInput(fn: FunctionState, bytes: number, budgetMs: number): AdmissionInput {
+    const { queue } = fn.record.spec;
+    return {
+      freeSlot: fn.available.available > 0 && fn.queue.length === 0,
+      queued: fn.queue.length,
+      maxQueued: queue.maxLength,
+      heldBytes: fn.heldBytes + bytes,
+      maxHeldBytes: queue.maxBytes,
+      totalHeldBytes: this.heldBytes + bytes,
+      maxTotalHeldBytes: this.limits.maxQueuedBytes,
+      servingSlots: fn.servingSlots,
+      serviceMs: fn.serviceMs,
+      budgetMs,
+    };
+  }
+
+  retryAfterSeconds(fn: FunctionState, code: ErrorCode): number {
+    if (code === 'no_capacity') {
+      const until = this.misses.heldUntil(fn);
+      return Math.max(1, Math.ceil((until - this.ports.now()) / 1000));
+    }
+    return retryAfterSeconds({
+      queued: fn.queue.length,
+      servingSlots: fn.servingSlots,
+      serviceMs: fn.serviceMs,
+    });
+  }
+
+  /** Takes the invocation on: from here its deadline runs and `bytes` are held for it. */
+  open(invocation: Invocation, bytes: number): void {
+    this.live++;
+    this.hold(invocation, bytes);
+    this.wheel.set(invocation, invocation.deadlineAt);
+  }
+
+  /** More bytes have come than were held: a body of unknown length. */
+  hold(invocation: Invocation, bytes: number): void {
+    invocation.heldBytes += bytes;
+    invocation.fn.heldBytes += bytes;
+    this.heldBytes += bytes;
+    this.counters.totalHeldBytes = this.heldBytes;
+    invocation.fn.counters.addGauge('heldBytes', bytes);
+  }
+
+  /** For a body of unknown length: whether what is held for it still fits. */
+  overBytes(fn: FunctionState): ErrorCode | undefined {
+    if (this.heldBytes > this.limits.maxQueuedBytes) return 'overloaded';
+    return fn.heldBytes > fn.record.spec.queue.maxBytes ? 'queue_full' : undefined;
+  }
+
+  /** Its body is complete: dispatch it, or let it wait. */
+  submit(invocation: Invocation): void {
+    if (invocation.state !== 'receiving') return;
+    const { fn } = invocation;
+    fn.counters.count('accepted');
+    const pod = fn.queue.length === 0 ? fn.available.best() : null;
+    if (pod !== null) {
+      this.dispatch(invocation, pod, this.ports.now());
+      return;
+    }
+    // The slot or place it was admitted for may have gone to another while its body came.
+    if (fn.queue.length >= fn.record.spec.queue.maxLength) {
+      this.fail(invocation, 'queue_full', 'The queue filled up while the body was received.');
+      return;
+    }
+    invocation.state = 'queued';
+    invocation.queuedAt = this.ports.now();
+    fn.queue.push(invocation);
+    fn.counters.addGauge('queued', 1);
+    this.misses.onQueued(invocation);
+  }
+
+  // ---- dispatch ----------------------------------------------------------------------------------------------------
+
+  private dispatch(invocation: Invocation, pod: Pod, now: number): void {
+    const { fn } = invocation;
+    const { counters } = fn;
+    invocation.state = 'running';
+    invocation.attempts++;
+    invocation.dispatchedAt = now;
+    invocation.pod = pod;
+    invocation.stream = ++pod.lastStream;
+    const kind = placementOf(invocation, pod);
+    invocation.placement = kind;
+    counters.countPlacement(kind);
+    counters.observe(HISTOGRAM.wait, now - invocation.arrivedAt);
+    counters.addGauge('running', 1);
+    pod.running.set(invocation.stream, invocation);
+    this.pods.onLoadChanged(pod);
+    if (this.ports.debug) this.tracePlacement(invocation, pod, now);
+    pod.link?.invoke(invocation, Math.max(1, Math.floor(invocation.deadlineAt - now)));
+  }
+
+  private tracePlacement(invocation: Invocation, pod: Pod, now: number): void {
+    this.ports.log({
+      level: 'debug',
+      message: 'placed',
+      fields: {
+        function: invocation.fn.key,
+        executionId: invocation.id,
+        placement: invocation.placement,
+        reason: invocation.placementReason || 'a slot was free',
+        backend: pod.backend,
+        pod: pod.id,
+        cold: pod.cold,
+        waitedMs: now - invocation.arrivedAt,
+      },
+    });
+  }
+
+  /** A slot of this pod may be free: serve the head of the queue, or let the pod idle (D3). */
+  serve(pod: Pod, now: number): void {
+    const { fn } = pod;
+    while (pod.state === 'serving' && pod.load < pod.capacity) {
+      const next = fn.queue.shift();
+      if (next === null) break;
+      fn.counters.addGauge('queued', -1);
+      this.dispatch(next, pod, now);
+    }
+    this.pods.onLoadChanged(pod);
+    if (pod.load === 0 && pod.state === 'serving') {
+      pod.idleSince = now;
+      if (pod.leaveWhenIdle && fn.queue.length === 0) {
+        this.pods.drain(pod, 'nothing waits for it');
+      }
+    }
+  }
+
+  // ---- what the pod says of an attempt -----------------------------------------------------------------------------
+
+  onResult(
+    pod: Pod,
+    stream: number,
+    outcome: Outcome,
+    code: string,
+    message: string,
+    body: Uint8Array | null,
+  ): void {
+    const invocation = pod.running.get(stream);
+    // A late word about an attempt that was given up; its slot was freed then.
+    if (invocation === undefined) return;
+    const now = this.ports.now();
+    this.release(invocation, pod);
+    if (!invocation.cancelSent) pod.fn.observeService(now - invocation.dispatchedAt);
+    if (invocation.state === 'ended') {
+      this.wheel.clear(invocation);
+    } else if (outcome === 'ok') {
+      this.succeed(invocation, body, now);
+      if (pod.cold) this.pods.onFirstResult(pod);
+    } else {
+      const known = POD_CODES.has(code) ? (code as ErrorCode) : fallbackCode(outcome);
+      this.fail(invocation, known, message || `The pod answered ${outcome}.`);
+    }
+    this.serve(pod, now);
+  }
+
+  private succeed(invocation: Invocation, body: Uint8Array | null, now: number): void {
+    const { reply, parts } = invocation;
+    if (invocation.form === 'value') {
+      reply.value(invocation, parts === null ? (body ?? NO_BODY) : joined(parts, body));
+    } else {
+      reply.end(invocation, body);
+    }
+    invocation.fn.counters.count('succeeded');
+    this.ended(invocation, now);
+  }
+
+  onHead(invocation: Invocation, status: number, headers: HeaderPairs): void {
+    if (invocation.state === 'running') invocation.reply.head(invocation, status, headers);
+  }
+
+  /** A piece of a result. Of a raw response it goes on to the client; of a value it is kept until all is there. */
+  onChunk(pod: Pod, invocation: Invocation, bytes: Uint8Array): void {
+    const { stream } = invocation;
+    if (invocation.state === 'ended') return;
+    if (invocation.form === 'raw') {
+      invocation.state = 'streaming';
+      invocation.reply.chunk(invocation, bytes, (n) => {
+        if (invocation.pod === pod) pod.link?.credit(stream, n);
+      });
+      return;
+    }
+    invocation.partBytes += bytes.length;
+    if (invocation.partBytes > invocation.fn.record.spec.maxResultBytes) {
+      const limit = invocation.fn.record.spec.maxResultBytes;
+      this.fail(invocation, 'result_too_large', `The result is over ${limit} bytes.`);
+      return;
+    }
+    invocation.parts ??= [];
+    invocation.parts.push(bytes.slice());
+    pod.link?.credit(stream, bytes.length);
+  }
+
+  // ---- ends --------------------------------------------------------------------------------------------------------
+
+  /** Ends it with an error; what still runs for it is cancelled (D1). */
+  fail(invocation: Invocation, code: ErrorCode, detail: string): void {
+    if (invocation.state === 'ended') return;
+    const now = this.ports.now();
+    const { state, fn } = invocation;
+    if (state === 'queued') this.unqueue(invocation);
+    fn.counters.countError(code);
+    if (code !== 'queue_full' && code !== 'overloaded') this.logFailure(invocation, code, detail, now);
+    this.ended(invocation, now);
+    if (state === 'streaming') invocation.reply.abort(invocation);
+    else if (code !== 'cancelled') {
+      const again = code === 'queue_full' || code === 'no_capacity' || code === 'overloaded';
+      const retryAfter = again ? this.retryAfterSeconds(fn, code) : undefined;
+      invocation.reply.fail(invocation, code, detail, retryAfter);
+    }
+    if (invocation.pod !== null) {
+      this.cancelAttempt(invocation, code === 'timeout' ? 'timeout' : code, now);
+    }
+  }
+
+  /** The client hung up. A running attempt is told; nobody reads its result. */
+  clientGone(invocation: Invocation): void {
+    this.fail(invocation, 'cancelled', 'The client closed its connection.');
+  }
+
+  private unqueue(invocation: Invocation): void {
+    invocation.fn.queue.remove(invocation);
+    invocation.fn.counters.addGauge('queued', -1);
+  }
+
+  private cancelAttempt(invocation: Invocation, reason: string, now: number): void {
+    invocation.cancelSent = true;
+    invocation.pod?.link?.cancel(invocation.stream, reason);
+    this.wheel.set(invocation, now + invocation.fn.record.spec.graceMs);
+  }
+
+  private ended(invocation: Invocation, now: number): void {
+    const { fn } = invocation;
+    invocation.state = 'ended';
+    this.wheel.clear(invocation);
+    fn.counters.observe(HISTOGRAM.latency, now - invocation.arrivedAt);
+    this.live--;
+    this.hold(invocation, -invocation.heldBytes);
+    // What was held is let go even while a cancelled attempt keeps the invocation itself alive.
+    invocation.body = NO_BODY;
+    invocation.parts = null;
+  }
+
+  /** Frees the attempt's slot (D2). */
+  private release(invocation: Invocation, pod: Pod): void {
+    pod.running.delete(invocation.stream);
+    pod.link?.forget(invocation.stream);
+    invocation.pod = null;
+    invocation.fn.counters.addGauge('running', -1);
+  }
+
+  /** The pod is gone, or its socket is: what ran on it ends as lost. */
+  loseAttempts(pod: Pod, reason: string): void {
+    for (const invocation of pod.running.values()) {
+      this.release(invocation, pod);
+      if (invocation.state === 'ended') this.wheel.clear(invocation);
+      else this.fail(invocation, 'pod_lost', `Pod ${pod.id} was lost: ${reason}.`);
+    }
+  }
+
+  onInvocationTimer(invocation: Invocation, now: number): void {
+    const ms = Math.round(now - invocation.arrivedAt);
+    switch (invocation.state) {
+      case 'receiving':
+        this.fail(invocation, 'timeout', `Its body was not received within ${ms} ms.`);
+        break;
+      case 'queued':
+        this.fail(invocation, 'timeout', `It waited ${ms} ms for a pod and got none.`);
+        break;
+      case 'running':
+      case 'streaming':
+        this.fail(
+          invocation,
+          'timeout',
+          `The handler was still running after ${Math.round(now - invocation.dispatchedAt)} ms.`,
+        );
+        break;
+      case 'ended': {
+        const { pod } = invocation;
+        const { graceMs } = invocation.fn.record.spec;
+        if (pod !== null) {
+          this.pods.kill(pod, `its handler held on for ${graceMs} ms after it was cancelled`);
+        }
+      }
+    }
+  }
+
+  /** Fails everything that waits for a pod of this function. */
+  failQueue(fn: FunctionState, code: ErrorCode, detail: string): void {
+    for (let head = fn.queue.head; head !== null; head = fn.queue.head) {
+      this.fail(head, code, detail);
+    }
+  }
+
+  /** Shutting down and out of time: everything of this function that has not ended does, as `draining`. */
+  giveUp(fn: FunctionState): void {
+    const detail = 'The control plane shut down before the invocation ended.';
+    this.failQueue(fn, 'draining', detail);
+    for (const pod of fn.pods) {
+      for (const invocation of pod.running.values()) this.fail(invocation, 'draining', detail);
+    }
+  }
+
+  private logFailure(invocation: Invocation, code: ErrorCode, detail: string, now: number): void {
+    const { fn, pod } = invocation;
+    this.ports.log({
+      level: code === 'cancelled' || code === 'bad_input' ? 'info' : 'warn',
+      message: 'invocation failed',
+      fields: {
+        function: fn.key,
+        executionId: invocation.id,
+        traceId: invocation.traceparent.slice(3, 35),
+        code,
+        detail,
+        attempts: invocation.attempts,
+        ...(invocation.placement !== '' && {
+          placement: invocation.placement,
+          placementReason: invocation.placementReason,
+        }),
+        ...(pod !== null && { pod: pod.id, backend: pod.backend, cold: pod.cold }),
+        durationMs: Math.round(now - invocation.arrivedAt),
+      },
+    });
+  }
+}
+
+function placementOf(invocation: Invocation, pod: Pod): PlacementKind {
+  if (pod.kind === 'job') return 'job';
+  if (invocation.queuedAt === 0) return 'warm';
+  return pod.readyAt > invocation.queuedAt ? 'grown' : 'waited';
+}
+
+function fallbackCode(outcome: Outcome): ErrorCode {
+  switch (outcome) {
+    case 'bad_input':
+      return 'bad_input';
+    case 'timeout':
+      return 'timeout';
+    case 'too_large':
+      return 'result_too_large';
+    default:
+      return 'function_error';
+  }
+}
+
+function joined(parts: readonly Uint8Array[], last: Uint8Array | null): Uint8Array {
+  return Buffer.concat(last === null ? parts : [...parts, last]);
+}
