@@ -1,0 +1,68 @@
+/**
+ * Writes the pages that are made from code; `--check` only compares, and fails where one is out of date.
+ * Runs on what is built: `make docs`, `make lint`.
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { renderConfigurationDoc } from '../control-plane/dist/config/document.js';
+import { ERRORS } from '../protocol/dist/errors.js';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** The text of docs/errors.md. Each code has a heading of its own: a problem's `type` points at it. */
+export function renderErrorsDoc() {
+  const table = Object.entries(ERRORS).map(
+    ([code, { status, title }]) => `| [\`${code}\`](#${code}) | ${status} | ${title} |`,
+  );
+  const sections = Object.entries(ERRORS).map(
+    ([code, { status, title, help }]) => `## ${code}\n\n${status} · ${title}\n\n${help}`,
+  );
+  return `${[
+    '# Errors',
+    '<!-- Made from protocol/src/errors.ts by `make docs`; a test holds the two together. -->',
+    [
+      'An answer that is not a success is a problem document (RFC 9457, `application/problem+json`):',
+      '',
+      '```json',
+      '{',
+      '  "type": "/docs/errors#queue_full",',
+      '  "title": "The function\'s queue is full",',
+      '  "status": 429,',
+      '  "code": "queue_full",',
+      '  "detail": "1000 invocations wait for echo; its limit is 1000",',
+      '  "executionId": "..."',
+      '}',
+      '```',
+    ].join('\n'),
+    [
+      '`code` is stable: programs should decide by it, people read `detail`. `executionId` stands in every answer that belongs to',
+      'an invocation (and in the header `X-Execution-Id`), `attempts` where the handler was started. An answer with 429 carries',
+      '`Retry-After` in seconds.',
+    ].join('\n'),
+    ['| Code | Status | Title |', '| --- | --- | --- |', ...table].join('\n'),
+    ...sections,
+  ].join('\n\n')}\n`;
+}
+
+const PAGES = [
+  { path: 'docs/errors.md', render: renderErrorsDoc },
+  { path: 'docs/configuration.md', render: renderConfigurationDoc },
+];
+
+function main(checkOnly) {
+  for (const { path, render } of PAGES) {
+    const file = join(ROOT, path);
+    const text = render();
+    if (existsSync(file) && readFileSync(file, 'utf8') === text) continue;
+    if (checkOnly) {
+      console.error(`${path} is out of date: run \`make docs\` and commit it`);
+      process.exitCode = 1;
+    } else {
+      writeFileSync(file, text);
+      console.log(`wrote ${path}`);
+    }
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) main(process.argv.includes('--check'));
