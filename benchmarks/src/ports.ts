@@ -1,5 +1,5 @@
 /** TCP ports of this machine's loopback. */
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 
 /** A port that nobody listens on now. For programs that take a number and no 0. */
 export function freePort(): Promise<number> {

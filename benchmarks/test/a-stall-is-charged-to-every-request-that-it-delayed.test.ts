@@ -77,7 +77,10 @@ t.test('the open loop sends on, and sees the stall; the closed loop hardly does'
   two.server.close();
   t.ok(closed.all.maxMs >= STALL_MS * 0.9);
   const fraction = 1 - 5 / closed.all.count;
-  t.ok(closed.all.count > 100 && fraction > 0.9, 'the closed loop saw at most five of its many requests stall');
+  t.ok(
+    closed.all.count > 100 && fraction > 0.9,
+    'the closed loop saw at most five of its many requests stall',
+  );
   t.ok(closed.all.p90Ms < STALL_MS / 4, `its p90 ${closed.all.p90Ms} hides it`);
 });
 

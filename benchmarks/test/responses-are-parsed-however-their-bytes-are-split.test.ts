@@ -65,5 +65,7 @@ t.test('a response that its connection cuts short is not an answer', async (t) =
 
 t.test('what is no response is refused', async (t) => {
   t.throws(() => parse(['HTTP/2 200 OK\r\n\r\n']), { message: /^status line/ });
-  t.throws(() => parse(['HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n']), { message: /^chunk size/ });
+  t.throws(() => parse(['HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n']), {
+    message: /^chunk size/,
+  });
 });

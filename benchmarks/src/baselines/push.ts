@@ -2,9 +2,10 @@
  * (c) HTTP push: the same ingress on uWebSockets.js, but each pod is a Node HTTP server that the body is POSTed to
  * through an undici pool, as platforms do whose functions are plain web servers. Entry of its own process.
  */
+
+import { App, type HttpResponse, us_socket_local_port } from 'uWebSockets.js';
 import { fileURLToPath } from 'node:url';
 import { Pool } from 'undici';
-import { App, type HttpResponse, us_socket_local_port } from 'uWebSockets.js';
 import { announce, readyLine, start } from '../child.ts';
 
 /** Connections to one pod; 128 and 512 were slower at every load. */
@@ -71,7 +72,8 @@ App()
     });
     res.onData((chunk, last) => {
       pieces.push(Buffer.from(new Uint8Array(chunk))); // copied: the chunk dies with this call
-      if (last) forward(res, state, pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces));
+      if (last)
+        forward(res, state, pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces));
     });
   })
   .listen('127.0.0.1', 0, (socket) => {

@@ -3,8 +3,9 @@
  * the answer out; no features. Frames and answers are collected and written corked, once an event-loop turn:
  * corking one socket while another is corked makes uWebSockets.js fall back to a system call per write.
  */
-import { fileURLToPath } from 'node:url';
+
 import { App, type HttpResponse, us_socket_local_port, type WebSocket } from 'uWebSockets.js';
+import { fileURLToPath } from 'node:url';
 import { announce, start } from '../child.ts';
 
 interface Pod {

@@ -51,7 +51,7 @@ export function closedLoop(spec: LoadSpec, mode: ClosedLoop): Promise<LoadResult
       recorder.sent++;
       connection.send(requests[draw()] as Buffer, now);
     };
-    const open = () => {
+    const open = (idle = false) => {
       const connection = new LoadConnection(spec.port, {
         onAnswer(c, answer) {
           const now = performance.now();
@@ -74,19 +74,20 @@ export function closedLoop(spec: LoadSpec, mode: ClosedLoop): Promise<LoadResult
           }
           const timer = setTimeout(() => {
             timers.delete(timer);
-            open();
+            open(idle);
           }, REOPEN_MS);
           timers.add(timer);
         },
       });
       connections.add(connection);
-      next(connection, performance.now());
+      if (!idle) next(connection, performance.now());
     };
     // Where every connection happens to be waiting to be reopened, nobody else would notice the end.
     const lastCall = setTimeout(() => {
       if (busy === 0) finish();
     }, end - start);
     const giveUp = setTimeout(finish, end - start + (spec.drainMs ?? DEFAULT_DRAIN_MS));
+    for (let i = 0; i < (mode.idleConnections ?? 0); i++) open(true);
     for (let i = 0; i < mode.connections; i++) open();
   });
 }

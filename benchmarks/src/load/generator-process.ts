@@ -15,7 +15,8 @@ export class Generator {
   /** One load at a time. @throws when the generator fails or ends. */
   run(spec: LoadSpec): Promise<LoadResult> {
     return new Promise((resolve, reject) => {
-      const onExit = (code: number | null) => reject(new Error(`the load generator exited with ${code}`));
+      const onExit = (code: number | null) =>
+        reject(new Error(`the load generator exited with ${code}`));
       this.child.once('exit', onExit);
       this.child.once('message', (message: { result: LoadResult } | { error: string }) => {
         this.child.off('exit', onExit);

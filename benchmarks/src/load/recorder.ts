@@ -19,7 +19,12 @@ export interface LoadResult {
   readonly refused: Summary;
   readonly all: Summary;
   /** Seconds; of the 429s that had the header. */
-  readonly retryAfter: { readonly with: number; readonly without: number; readonly minS: number; readonly maxS: number };
+  readonly retryAfter: {
+    readonly with: number;
+    readonly without: number;
+    readonly minS: number;
+    readonly maxS: number;
+  };
   /** Processor time of the generator itself for each request, in microseconds: what the measured had to share with. */
   readonly generatorUsPerRequest: number;
   /** Successes in each second since the start, warm-up included. */

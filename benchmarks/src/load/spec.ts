@@ -25,6 +25,8 @@ export interface LoadSpec {
 export interface ClosedLoop {
   readonly loop: 'closed';
   readonly connections: number;
+  /** So many more are opened first and carry nothing. */
+  readonly idleConnections?: number;
 }
 
 /** A request every 1/rate seconds whatever the answers do. */
