@@ -17,3 +17,9 @@ export const RUNTIME_ENV = {
   /** `1`: exit when standard input closes, so that no child outlives its control plane. */
   exitWithStdin: 'SIMMER_EXIT_WITH_STDIN',
 } as const;
+
+/**
+ * Flags for the `node` that runs the runtime. Tracking the asynchronous context by V8 instead of by a hook on every
+ * promise makes each `await` of a handler cheaper, and is how Node 24 does it by default.
+ */
+export const RUNTIME_NODE_FLAGS: readonly string[] = ['--experimental-async-context-frame'];

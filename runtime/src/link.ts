@@ -1,0 +1,128 @@
+/**
+ * Keeps the pod connected: dials, dials again with full jitter, and follows `goaway`.
+ *
+ *             welcome                lost
+ *   dialling ─────────▶ serving ──────────────▶ waiting ──timer──▶ dialling
+ *       └── lost ──────────────────────────────────▲
+ *   any ── stop, fatal ──▶ stopped
+ *
+ * Invariants:
+ *  L1. One connection at most takes new work or is being dialled. Those that `goaway` left behind finish what they have
+ *      and close; their end starts nothing.
+ *  L2. The launch token is shown until a `welcome` has replaced it with a session; from then on only the newest session.
+ *  L3. A refused dial is tried again for ever: the control plane may be restarting. Only a fatal close code ends it.
+ */
+import type { Hello, Invoke, Welcome } from '@simmer/protocol/frames';
+import { Backoff } from './backoff.ts';
+import type { ConnectionEnd, ConnectionOwner } from './connection.ts';
+import { Connection } from './connection.ts';
+import { isAddress } from './environment.ts';
+
+export interface LinkOwner {
+  /** The hello of a new connection, which counts the attempts that still run. */
+  hello(connection: Connection, credential: string): Hello;
+  welcomed(connection: Connection): void;
+  invoke(connection: Connection, limits: Welcome, frame: Invoke): boolean;
+  drain(graceMs: number): void;
+  /** The control plane has refused this pod for good. */
+  refused(reason: string): void;
+}
+
+type State =
+  | { readonly kind: 'dialling'; readonly connection: Connection }
+  | { readonly kind: 'serving'; readonly connection: Connection }
+  | { readonly kind: 'waiting'; readonly timer: NodeJS.Timeout }
+  | { readonly kind: 'stopped' };
+
+export class Link implements ConnectionOwner {
+  private readonly owner: LinkOwner;
+  private readonly backoff = new Backoff(Math.random);
+  private address: string;
+  private credential: string;
+  private state: State;
+  /** Left behind by `goaway` (L1). */
+  private readonly leaving = new Set<Connection>();
+
+  /** Dials at once. */
+  constructor(owner: LinkOwner, address: string, credential: string) {
+    this.owner = owner;
+    this.address = address;
+    this.credential = credential;
+    this.state = { kind: 'dialling', connection: new Connection(address, this) };
+  }
+
+  /** The connection that is welcomed and takes new work. */
+  get current(): Connection | undefined {
+    return this.state.kind === 'serving' ? this.state.connection : undefined;
+  }
+
+  /** Every connection over which something may still be sent. */
+  connections(): Connection[] {
+    const { current } = this;
+    return current === undefined ? [...this.leaving] : [current, ...this.leaving];
+  }
+
+  /** Closes everything and dials no more; `done` runs when what was sent has arrived, or cannot. */
+  stop(done: () => void): void {
+    const open = this.connections();
+    this.halt();
+    let left = open.length;
+    if (left === 0) return done();
+    for (const connection of open) connection.close(() => --left === 0 && done());
+  }
+
+  // ---- ConnectionOwner ----
+
+  hello(connection: Connection): Hello {
+    return this.owner.hello(connection, this.credential);
+  }
+
+  welcomed(connection: Connection, welcome: Welcome): void {
+    this.credential = welcome.session; // L2
+    this.state = { kind: 'serving', connection };
+    this.owner.welcomed(connection);
+  }
+
+  invoke(connection: Connection, limits: Welcome, frame: Invoke): boolean {
+    return this.owner.invoke(connection, limits, frame);
+  }
+
+  drain(graceMs: number): void {
+    this.owner.drain(graceMs);
+  }
+
+  goaway(connection: Connection, address: string, session: string): boolean {
+    if (!isAddress(address)) return false;
+    // Told twice: it is on its way already.
+    if (connection !== this.current) return true;
+    this.address = address;
+    this.credential = session;
+    this.leaving.add(connection);
+    this.dial();
+    connection.leave();
+    return true;
+  }
+
+  ended(connection: Connection, end: ConnectionEnd): void {
+    if (this.leaving.delete(connection)) return; // L1
+    const { state } = this;
+    if (state.kind !== 'dialling' && state.kind !== 'serving') return;
+    if (state.connection !== connection) return;
+    if (end.kind === 'fatal') {
+      this.halt();
+      this.owner.refused(end.reason);
+      return;
+    }
+    this.backoff.held(end.uptimeMs);
+    this.state = { kind: 'waiting', timer: setTimeout(() => this.dial(), this.backoff.next()) }; // L3
+  }
+
+  private dial(): void {
+    this.state = { kind: 'dialling', connection: new Connection(this.address, this) };
+  }
+
+  private halt(): void {
+    if (this.state.kind === 'waiting') clearTimeout(this.state.timer);
+    this.state = { kind: 'stopped' };
+  }
+}

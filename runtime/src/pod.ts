@@ -1,0 +1,227 @@
+/**
+ * The life of this process: loads the handler while it dials, serves, drains, exits.
+ *
+ *   loading ──loaded──▶ serving ──drain, SIGTERM, crash──▶ draining ──idle or grace──▶ exiting
+ *       └── does not load ──▶ failing ──told, or nobody to tell──────────────────────────▲
+ *   any ── refused for good ─────────────────────────────────────────────────────────────▲
+ *
+ * Invariants:
+ *  P1. `ready` is sent once a connection, when it is welcomed and the handler is loaded.
+ *  P2. After a crash nothing in this process is trusted for longer than what still runs needs: it drains and exits 1.
+ *  P3. The exit code is 0 only for an end that was asked for.
+ */
+import { randomUUID } from 'node:crypto';
+import { writeSync } from 'node:fs';
+import type { Hello, Invoke, Welcome } from '@simmer/protocol/frames';
+import { MAX_TEXT_CHARS, PROTOCOL_VERSION } from '@simmer/protocol/limits';
+import type { Connection } from './connection.ts';
+import type { Settings } from './environment.ts';
+import { Executor } from './executor.ts';
+import { describe, failure, stackOf } from './failure.ts';
+import { warmFetch } from './fetch.ts';
+import type { Handlers } from './handler.ts';
+import { HandlerError, loadHandlers } from './handler.ts';
+import type { LinkOwner } from './link.ts';
+import { Link } from './link.ts';
+
+/** How long a pod whose handler does not load waits for a control plane to tell it. */
+const TELL_TIMEOUT_MS = 2_000;
+/** How long the last frames may take to be acknowledged by a close. */
+const STOP_TIMEOUT_MS = 1_000;
+
+type State =
+  | { readonly kind: 'loading' }
+  | { readonly kind: 'failing'; readonly message: string }
+  | { readonly kind: 'serving'; readonly handlers: Handlers }
+  | {
+      readonly kind: 'draining';
+      readonly handlers: Handlers;
+      readonly exitCode: number;
+      readonly timer: NodeJS.Timeout;
+    }
+  | { readonly kind: 'exiting' };
+
+export class Pod implements LinkOwner {
+  private readonly settings: Settings;
+  private readonly executor: Executor;
+  private readonly link: Link;
+  private readonly bootId: string = randomUUID();
+  private state: State = { kind: 'loading' };
+
+  /** Dials at once; nothing of the user's runs before `load`. */
+  constructor(settings: Settings) {
+    this.settings = settings;
+    this.executor = new Executor(settings.functionKey, settings.capacity);
+    this.executor.log.takeOverConsole();
+    this.executor.onIdle = () => this.idle();
+    this.link = new Link(this, settings.address, settings.token);
+  }
+
+  // ---- loading ----
+
+  /** Loads the handler, while the dial is on its way. */
+  load(): void {
+    loadHandlers(this.settings.handler).then(
+      (handlers) => this.loaded(handlers),
+      (error) => this.notLoaded(error),
+    );
+  }
+
+  private loaded(handlers: Handlers): void {
+    if (this.state.kind !== 'loading') return;
+    if (handlers.fetch !== undefined) warmFetch();
+    this.state = { kind: 'serving', handlers };
+    this.link.current?.send(READY); // P1
+  }
+
+  private notLoaded(error: unknown): void {
+    if (this.state.kind !== 'loading') return;
+    const why = error instanceof HandlerError ? error.message : describe(error);
+    const message = `the handler ${this.settings.handler} does not load: ${why}`;
+    complain(message, error instanceof HandlerError ? undefined : stackOf(error));
+    this.state = { kind: 'failing', message: message.slice(0, MAX_TEXT_CHARS) };
+    const { current } = this.link;
+    if (current !== undefined) this.tellFailed(current);
+    else setTimeout(() => this.exit(1), TELL_TIMEOUT_MS);
+  }
+
+  private tellFailed(connection: Connection): void {
+    if (this.state.kind !== 'failing') return;
+    const { message } = this.state;
+    connection.send({ kind: 'failed', code: 'handler_not_loaded', message });
+    this.exit(1);
+  }
+
+  // ---- LinkOwner ----
+
+  hello(connection: Connection, credential: string): Hello {
+    const { settings, executor } = this;
+    for (const attempt of executor.running) attempt.countedBy = connection;
+    return {
+      kind: 'hello',
+      version: PROTOCOL_VERSION,
+      credential,
+      uid: settings.podUid,
+      // There is a pool key on Kubernetes only.
+      proof: '',
+      bootId: this.bootId,
+      runtime: 'node',
+      runtimeVersion: process.versions.node,
+      capacity: settings.capacity,
+      inFlight: executor.running.size,
+    };
+  }
+
+  welcomed(connection: Connection): void {
+    switch (this.state.kind) {
+      case 'failing':
+        return this.tellFailed(connection);
+      case 'draining':
+        connection.send(DRAINING);
+        return;
+      case 'serving':
+        connection.send(READY); // P1
+        return;
+      default:
+        return;
+    }
+  }
+
+  invoke(connection: Connection, limits: Welcome, frame: Invoke): boolean {
+    const { state } = this;
+    // While draining too: it was sent before the control plane knew.
+    if (state.kind !== 'serving' && state.kind !== 'draining') return state.kind === 'exiting';
+    this.executor.start(connection, limits, frame, state.handlers);
+    return true;
+  }
+
+  refused(reason: string): void {
+    complain(`the control plane refused this pod: ${reason}`);
+    this.exit(1);
+  }
+
+  // ---- ending ----
+
+  /** Takes no more work, finishes what runs within `graceMs`, and exits. */
+  drain(graceMs: number, exitCode = 0): void {
+    const { state } = this;
+    if (state.kind === 'loading') return this.exit(exitCode);
+    if (state.kind !== 'serving' && state.kind !== 'draining') return;
+    const code = state.kind === 'draining' ? Math.max(state.exitCode, exitCode) : exitCode;
+    if (state.kind === 'draining') clearTimeout(state.timer);
+    const timer = setTimeout(() => this.exit(code), graceMs);
+    this.state = { kind: 'draining', handlers: state.handlers, exitCode: code, timer };
+    if (state.kind === 'serving') this.link.current?.send(DRAINING);
+    if (this.executor.running.size === 0) this.idle();
+  }
+
+  /** SIGTERM. */
+  terminate(): void {
+    this.drain(this.settings.graceMs);
+  }
+
+  /** An error escaped its promise (guard.ts): its attempt fails, the process ends (P2). */
+  crashed(thrown: unknown): void {
+    const { executor } = this;
+    const what = describe(thrown);
+    const stack = stackOf(thrown);
+    executor.log.write('error', `uncaught: ${what}`, stack === undefined ? undefined : { stack });
+    if (this.state.kind === 'loading') return this.notLoaded(thrown);
+    const culprit = this.culprit();
+    if (culprit !== undefined) {
+      const message = `an error escaped the handler and ended its process: ${what}`;
+      executor.fail(culprit, failure('error', 'function_exited', message));
+    }
+    this.drain(this.settings.graceMs, 1);
+  }
+
+  /** The handler has called `process.exit`, and there is no way back: what it ran for is told, now (guard.ts). */
+  exitedByHandler(code: number): void {
+    if (this.state.kind === 'exiting') return;
+    complain(`the handler ended the process with exit code ${code}`);
+    const culprit = this.culprit();
+    if (culprit === undefined) return;
+    const message = `the handler ended its process with exit code ${code}`;
+    this.state = { kind: 'exiting' };
+    this.executor.fail(culprit, failure('error', 'function_exited', message));
+    culprit.connection.flushNow();
+  }
+
+  /** The attempt whose code runs now; or the only one there is. */
+  private culprit() {
+    const { current, running } = this.executor;
+    if (current !== undefined) return current;
+    return running.size === 1 ? running.values().next().value : undefined;
+  }
+
+  private idle(): void {
+    if (this.state.kind === 'draining') this.exit(this.state.exitCode);
+  }
+
+  private exit(code: number): void {
+    if (this.state.kind === 'exiting') return;
+    if (this.state.kind === 'draining') clearTimeout(this.state.timer);
+    this.state = { kind: 'exiting' };
+    setTimeout(() => process.exit(code), STOP_TIMEOUT_MS);
+    this.link.stop(() => process.exit(code));
+  }
+
+  /** Ends at once, whatever runs: whoever started this process is gone. */
+  vanish(): void {
+    this.state = { kind: 'exiting' };
+    process.exit(0);
+  }
+}
+
+const READY = { kind: 'ready', digest: '' } as const;
+const DRAINING = { kind: 'draining' } as const;
+
+/** One clear line on standard error, written at once: the process may be about to end. */
+export function complain(message: string, detail?: string): void {
+  const line = `simmer-runtime: ${message}\n${detail === undefined ? '' : `${detail}\n`}`;
+  try {
+    writeSync(2, line);
+  } catch {
+    // Nobody reads it.
+  }
+}
