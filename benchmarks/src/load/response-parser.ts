@@ -64,7 +64,10 @@ export class ResponseParser {
       switch (state.at) {
         case 'head': {
           const end = data.indexOf(HEAD_END, p);
-          if (end === -1) return this.keep(data, p);
+          if (end === -1) {
+            this.keep(data, p);
+            return;
+          }
           this.readHead(data.toString('latin1', p, end));
           p = end + HEAD_END.length;
           break;
@@ -82,7 +85,10 @@ export class ResponseParser {
         }
         case 'size': {
           const end = data.indexOf('\r\n', p, 'latin1');
-          if (end === -1) return this.keep(data, p);
+          if (end === -1) {
+            this.keep(data, p);
+            return;
+          }
           const line = data.toString('latin1', p, end);
           p = end + 2;
           if (line === '') break; // the line break after a chunk's data
@@ -93,7 +99,10 @@ export class ResponseParser {
         }
         case 'trailer': {
           const end = data.indexOf('\r\n', p, 'latin1');
-          if (end === -1) return this.keep(data, p);
+          if (end === -1) {
+            this.keep(data, p);
+            return;
+          }
           if (end === p) this.complete();
           p = end + 2;
           break;

@@ -16,9 +16,9 @@ const GAP = 24;
 const BAR_HEIGHT = 15;
 const BAR_STEP = 19;
 const TITLE_HEIGHT = 24;
-const LABEL_WIDTH = 130;
+const LABEL_WIDTH = 140;
 /** Room to the right of the longest bar for its value and ratio. */
-const VALUE_WIDTH = 120;
+const VALUE_WIDTH = 150;
 const BARS_WIDTH = PANEL_WIDTH - LABEL_WIDTH - VALUE_WIDTH;
 const HEADER_HEIGHT = 62;
 
@@ -38,7 +38,7 @@ export function plot(findings: readonly Finding[], caption: string): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif" font-size="12">`,
     `<rect width="100%" height="100%" fill="#ffffff"/>`,
-    `<text x="${GAP}" y="28" font-size="18" font-weight="600" fill="#212529">Simmer beside its baselines</text>`,
+    `<text x="${GAP}" y="28" font-size="18" font-weight="600" fill="#212529">Simmer beside its baselines <tspan font-size="12" font-weight="400" fill="#868e96">medians and quartiles of interleaved rounds; ratio: Simmer's value over the baseline's</tspan></text>`,
     `<text x="${GAP}" y="47" fill="#495057">${escapeXml(caption)}</text>`,
     ...placed,
     '</svg>',
@@ -58,7 +58,7 @@ function panel(c: Comparison): { height: number; body: string } {
     const ratio = name === 'simmer' ? undefined : c.ratios[name]?.median;
     const weight = name === 'simmer' ? ' font-weight="600"' : '';
     const text =
-      quantity(s.median, c.unit) + (ratio === undefined ? '' : ` (Simmer ${number(ratio)}x)`);
+      quantity(s.median, c.unit) + (ratio === undefined ? '' : ` (ratio ${number(ratio)})`);
     return [
       `<text x="${LABEL_WIDTH - 6}" y="${middle + 4}" text-anchor="end" fill="#212529"${weight}>${escapeXml(TARGET_LABELS[name])}</text>`,
       `<rect x="${LABEL_WIDTH}" y="${y}" width="${scale(s.median).toFixed(1)}" height="${BAR_HEIGHT}" rx="2" fill="${COLORS[name]}"/>`,

@@ -1,9 +1,19 @@
 /** Every scenario, in the order they run and are printed in. */
 import { clients } from './clients.ts';
 import type { Scenario } from './context.ts';
+import { growth, ownTime } from './growth.ts';
 import { kill } from './kill.ts';
 import { memory } from './memory.ts';
 import { overload } from './overload.ts';
 import { pods, warm } from './warm.ts';
 
-export const SCENARIOS: readonly Scenario[] = [warm, pods, clients, overload, kill, memory];
+export const SCENARIOS: readonly Scenario[] = [
+  warm,
+  pods,
+  clients,
+  growth,
+  ownTime,
+  overload,
+  kill,
+  memory,
+];

@@ -1,0 +1,102 @@
+/**
+ * Simmer's scheduler with nothing behind it: the very code of the server's main thread, its functions and pods made up
+ * instead of read and launched. How cost grows with thousands of either could not be seen on one machine otherwise.
+ */
+
+import { AdminRequests } from '@simmer/control-plane/dist/scheduler/admin-requests.js';
+import { type Core, createCore } from '@simmer/control-plane/dist/scheduler/core.js';
+import { ExecutionIds } from '@simmer/control-plane/dist/scheduler/ids.js';
+import { Ingress } from '@simmer/control-plane/dist/scheduler/ingress.js';
+import { servePods } from '@simmer/control-plane/dist/scheduler/pod-server.js';
+import { TurnBatch } from '@simmer/control-plane/dist/scheduler/turn-batch.js';
+import type { Uws } from '@simmer/control-plane/dist/scheduler/uws.js';
+import { allocateCounters } from '@simmer/control-plane/dist/shared/counters.js';
+import type { FunctionRecord } from '@simmer/control-plane/dist/shared/messages.js';
+import { resolveManifest } from '@simmer/protocol/manifest';
+import { functionKey } from '@simmer/protocol/names';
+
+/** The server's default. */
+const HEARTBEAT_MS = 2_000;
+
+export interface FakePod {
+  readonly podId: string;
+  readonly credential: string;
+}
+
+export interface Assembly {
+  readonly core: Core;
+  readonly port: number;
+  readonly podPort: number;
+  /** Names as URLs have them, most called first. */
+  readonly functions: readonly string[];
+  /** In the order of `functions`; then those that idle. */
+  readonly pods: readonly FakePod[];
+}
+
+/**
+ * `calledFunctions` functions with one pod each, and `idlePods` pods of one that nobody calls. The caller drives the
+ * timing wheel.
+ */
+export async function assemble(
+  uws: Uws,
+  calledFunctions: number,
+  idlePods: number,
+): Promise<Assembly> {
+  const memory = allocateCounters(calledFunctions + 1);
+  const batch = new TurnBatch();
+  const now = () => performance.now();
+  const post = () => {};
+  const ports = { now, post, log: () => {}, debug: false };
+  const core = createCore(ports, Date.now, memory, { maxQueuedBytes: 2 ** 30 });
+  const podServer = await servePods(uws, core.scheduler, batch, {
+    host: '127.0.0.1',
+    port: 0,
+    heartbeatMs: HEARTBEAT_MS,
+  });
+  const ingress = new Ingress(
+    core.scheduler,
+    core.functions,
+    new AdminRequests(core.wheel, now, post, () => core.pods.snapshot()),
+    batch,
+    new ExecutionIds('bench'),
+    { host: '127.0.0.1', port: 0, maxTimeoutMs: 60_000 },
+  );
+  const { port } = await ingress.listen(uws);
+
+  const functions = Array.from({ length: calledFunctions }, (_, i) => `f${i}`);
+  const owners = [...functions, ...Array.from({ length: idlePods }, () => 'idle')];
+  const records = [...functions, ...(idlePods > 0 ? ['idle'] : [])].map(recordOf);
+  core.onMessage({ type: 'functions', upsert: records, remove: [] });
+  const pods = owners.map((owner, i) => {
+    const pod = { podId: `pod-${i}`, credential: `credential-${i}` };
+    core.onMessage({
+      type: 'pod-expected',
+      podId: pod.podId,
+      kind: 'pool',
+      functionKey: functionKey('default', owner),
+      revision: '1',
+      backend: 'none',
+      credential: pod.credential,
+      launchedAt: Date.now(),
+      needed: false,
+    });
+    return pod;
+  });
+  return { core, port, podPort: podServer.port, functions, pods };
+}
+
+function recordOf(name: string, index: number): FunctionRecord {
+  const resolved = resolveManifest({
+    apiVersion: 'simmer.dev/v1alpha1',
+    kind: 'Function',
+    metadata: { name },
+    spec: { handler: 'none', concurrency: 100, maxReplicas: 10_000, queue: { maxLength: 1_000 } },
+  });
+  if (!resolved.ok || resolved.manifest.kind !== 'Function') throw new Error('not a manifest');
+  return {
+    key: functionKey('default', name),
+    spec: resolved.manifest.spec,
+    revision: '1',
+    slot: index + 1,
+  };
+}
