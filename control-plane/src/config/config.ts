@@ -74,15 +74,16 @@ export function resolveConfig(
   try {
     const flags = readFlags(argv, cwd);
     if (flags.command === 'help') return { kind: 'help', text: renderHelp() };
-    if (flags.command === 'version') return { kind: 'version', text: version() };
+    if (flags.command === 'version') return { kind: 'version', text: `${version()}\n` };
     const variables = readEnvironment(env, cwd);
     const path = flags.configFile ?? env[environmentName(CONFIG_FILE_OPTION)];
     const file = path ? readConfigFile(resolve(cwd, path), readFile) : new Map<string, Given>();
 
     const config = Object.fromEntries(
       OPTIONS.map((option) => {
-        const given = flags.given.get(option.name) ?? variables.get(option.name) ?? file.get(option.name);
-        return [option.key, valueOf(option, given, cwd)];
+        const given =
+          flags.given.get(option.name) ?? variables.get(option.name) ?? file.get(option.name);
+        return [option.key, settingOf(option, given, cwd)];
       }),
     ) as unknown as Config;
     checkTogether(config);
@@ -103,7 +104,10 @@ function readFlags(argv: readonly string[], cwd: string) {
     tokens: true,
     options: {
       ...Object.fromEntries(
-        OPTIONS.map((o) => [o.name, { type: isSwitch(o) ? ('boolean' as const) : ('string' as const) }]),
+        OPTIONS.map((o) => [
+          o.name,
+          { type: isSwitch(o) ? ('boolean' as const) : ('string' as const) },
+        ]),
       ),
       [CONFIG_FILE_OPTION]: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
@@ -113,7 +117,9 @@ function readFlags(argv: readonly string[], cwd: string) {
   for (const token of tokens) {
     if (token.kind === 'option-terminator') continue;
     if (token.kind === 'positional') {
-      throw new OptionError(`unexpected argument ${JSON.stringify(token.value)}: options begin with --`);
+      throw new OptionError(
+        `unexpected argument ${JSON.stringify(token.value)}: options begin with --`,
+      );
     }
     const { name, rawName, inlineValue } = token;
     // No value begins with a dash: the option's own was left out, and the next option read in its place.
@@ -130,7 +136,9 @@ function readFlags(argv: readonly string[], cwd: string) {
       given.set(name, { spelling: rawName, text: value ?? 'true', folder: cwd });
     } else if (option === undefined && name !== CONFIG_FILE_OPTION) {
       const known = [...BY_NAME.keys(), CONFIG_FILE_OPTION, 'help', 'version'];
-      throw new OptionError(`unknown option ${rawName}${suggest(name, known, '--')}; --help lists all`);
+      throw new OptionError(
+        `unknown option ${rawName}${suggest(name, known, '--')}; --help lists all`,
+      );
     } else if (value === undefined) {
       const allowed = option ? option.type.allowed : 'the path of a file';
       throw new OptionError(`${rawName} needs a value: ${allowed}`);
@@ -164,7 +172,9 @@ function readConfigFile(path: string, readFile: (path: string) => string): Map<s
   try {
     content = parseYaml(readFile(path));
   } catch (error) {
-    throw new OptionError(`${CONFIG_FILE_OPTION}: cannot read ${path}: ${(error as Error).message}`);
+    throw new OptionError(
+      `${CONFIG_FILE_OPTION}: cannot read ${path}: ${(error as Error).message}`,
+    );
   }
   if (content === null || content === undefined) return new Map();
   if (typeof content !== 'object' || Array.isArray(content)) {
@@ -186,7 +196,7 @@ function readConfigFile(path: string, readFile: (path: string) => string): Map<s
   return given;
 }
 
-function valueOf(option: Option, given: Given | undefined, cwd: string): Config[keyof Config] {
+function settingOf(option: Option, given: Given | undefined, cwd: string): Config[keyof Config] {
   if (given === undefined) {
     return option.key === 'functions' ? resolve(cwd, option.default as string) : option.default;
   }

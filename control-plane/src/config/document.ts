@@ -1,11 +1,5 @@
 /** The table of options as text: what `--help` prints and what docs/configuration.md holds. */
-import {
-  COMMANDS,
-  CONFIG_FILE_OPTION,
-  environmentName,
-  OPTIONS,
-  type Option,
-} from './options.ts';
+import { COMMANDS, CONFIG_FILE_OPTION, environmentName, OPTIONS, type Option } from './options.ts';
 
 const INDENT = 34;
 
@@ -52,14 +46,14 @@ export function renderConfigurationDoc(): string {
     '| configuration file | `management-port: 8081` |',
     '',
     'A flag wins over the environment, the environment over the file, the file over the default. The file is YAML; `--config FILE`',
-    'or `SIMMER_CONFIG=FILE` names it. With `make run`, flags go into `ARGS`: `make run ARGS=\'--port 9000\'`.',
+    "or `SIMMER_CONFIG=FILE` names it. With `make run`, flags go into `ARGS`: `make run ARGS='--port 9000'`.",
     '',
     'An unknown option, or a value that is not allowed, stops the start with a line that says which and what is allowed. A switch is',
     'turned on by its flag alone (`--allow-anonymous`) and off by `--no-allow-anonymous`; elsewhere it is `true` or `false`. A',
     'variable that is set but empty counts as not set.',
     '',
     'In Kubernetes, a Service named `simmer` puts `SIMMER_PORT=tcp://...` into the environment of every pod of its namespace, which',
-    'is not a port: set `enableServiceLinks: false` on the control plane\'s pod.',
+    "is not a port: set `enableServiceLinks: false` on the control plane's pod.",
     '',
     '## Options',
     '',

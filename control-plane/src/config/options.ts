@@ -35,7 +35,8 @@ export interface Option<K extends keyof Config = keyof Config> {
   readonly description: string;
 }
 
-const HOST_NAME = /^(?=.{1,253}$)[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$/;
+const HOST_NAME =
+  /^(?=.{1,253}$)[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$/;
 const ALL_NUMERIC = /^[0-9.]+$/;
 
 const host: OptionType<string> = {
@@ -131,23 +132,101 @@ const option = <K extends keyof Config>(
 ): Option => ({ name, key, type, default: byDefault, description }) as unknown as Option;
 
 export const OPTIONS: readonly Option[] = [
-  option('host', 'host', host, '127.0.0.1', 'Address that clients connect to. Beyond loopback it needs `allow-anonymous`.'),
+  option(
+    'host',
+    'host',
+    host,
+    '127.0.0.1',
+    'Address that clients connect to. Beyond loopback it needs `allow-anonymous`.',
+  ),
   option('port', 'port', port, 8080, 'Port that clients connect to.'),
-  option('management-host', 'managementHost', host, '127.0.0.1', 'Address of the management port: health and metrics.'),
-  option('management-port', 'managementPort', port, 8081, 'Port of `/healthz`, `/readyz` and `/metrics`.'),
+  option(
+    'management-host',
+    'managementHost',
+    host,
+    '127.0.0.1',
+    'Address of the management port: health and metrics.',
+  ),
+  option(
+    'management-port',
+    'managementPort',
+    port,
+    8081,
+    'Port of `/healthz`, `/readyz` and `/metrics`.',
+  ),
   option('pod-host', 'podHost', host, '127.0.0.1', 'Address that pods dial.'),
   option('pod-port', 'podPort', port, 8082, 'Port that pods dial.'),
-  option('functions', 'functions', folder, './functions', 'Folder of function manifests. In the configuration file it is relative to that file.'),
-  option('allow-anonymous', 'allowAnonymous', flag, false, 'Serve clients beyond loopback although nobody is authenticated.'),
+  option(
+    'functions',
+    'functions',
+    folder,
+    './functions',
+    'Folder of function manifests. In the configuration file it is relative to that file.',
+  ),
+  option(
+    'allow-anonymous',
+    'allowAnonymous',
+    flag,
+    false,
+    'Serve clients beyond loopback although nobody is authenticated.',
+  ),
   option('log-level', 'logLevel', logLevel, 'info', 'Log lines of at least this level.'),
-  option('heartbeat-ms', 'heartbeatMs', milliseconds(100, 60_000), 2_000, 'Time between pings of a pod. An idle pod that answers none for two of them is lost.'),
-  option('max-queued-bytes', 'maxQueuedBytes', bytes(MIB, 1_024 * GIB), GIB, 'Request bodies held for all functions together; beyond it requests get 429 `overloaded`.'),
-  option('max-timeout-ms', 'maxTimeoutMs', milliseconds(1, DAY_MS), 900_000, 'Largest `X-Timeout-Ms` that a request may ask for.'),
-  option('max-header-bytes', 'maxHeaderBytes', bytes(KIB, MAX_HEADER_BYTES), 16_384, 'Longest header block of a request; a longer one gets 431.'),
-  option('shutdown-grace-ms', 'shutdownGraceMs', milliseconds(0, 3_600_000), 10_000, 'Time that queued and running work gets on SIGTERM.'),
-  option('metrics-functions', 'metricsFunctions', integer(0, 100_000, 'functions'), 2_000, 'Functions with metrics of their own; those past it share `function="other"`.'),
-  option('max-concurrent-launches', 'maxConcurrentLaunches', integer(1, 10_000, 'pods'), 8, 'Pods that may be starting at once; the other launches wait their turn.'),
-  option('max-jobs', 'maxJobs', integer(0, 100_000, 'pods'), 64, 'One-shot pods (Jobs) of all functions together.'),
+  option(
+    'heartbeat-ms',
+    'heartbeatMs',
+    milliseconds(100, 60_000),
+    2_000,
+    'Time between pings of a pod. An idle pod that answers none for two of them is lost.',
+  ),
+  option(
+    'max-queued-bytes',
+    'maxQueuedBytes',
+    bytes(MIB, 1_024 * GIB),
+    GIB,
+    'Request bodies held for all functions together; beyond it requests get 429 `overloaded`.',
+  ),
+  option(
+    'max-timeout-ms',
+    'maxTimeoutMs',
+    milliseconds(1, DAY_MS),
+    900_000,
+    'Largest `X-Timeout-Ms` that a request may ask for.',
+  ),
+  option(
+    'max-header-bytes',
+    'maxHeaderBytes',
+    bytes(KIB, MAX_HEADER_BYTES),
+    16_384,
+    'Longest header block of a request; a longer one gets 431.',
+  ),
+  option(
+    'shutdown-grace-ms',
+    'shutdownGraceMs',
+    milliseconds(0, 3_600_000),
+    10_000,
+    'Time that queued and running work gets on SIGTERM.',
+  ),
+  option(
+    'metrics-functions',
+    'metricsFunctions',
+    integer(0, 100_000, 'functions'),
+    2_000,
+    'Functions with metrics of their own; those past it share `function="other"`.',
+  ),
+  option(
+    'max-concurrent-launches',
+    'maxConcurrentLaunches',
+    integer(1, 10_000, 'pods'),
+    8,
+    'Pods that may be starting at once; the other launches wait their turn.',
+  ),
+  option(
+    'max-jobs',
+    'maxJobs',
+    integer(0, 100_000, 'pods'),
+    64,
+    'One-shot pods (Jobs) of all functions together.',
+  ),
 ];
 
 /** Flags and variables that are no option of the configuration file. */

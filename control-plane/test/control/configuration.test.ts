@@ -63,7 +63,11 @@ t.test('with nothing given, the defaults hold', async (t) => {
 });
 
 t.test('each option can be given as a flag, in the environment and in the file', async (t) => {
-  t.strictSame(Object.keys(OTHERS), OPTIONS.map((o) => o.name), 'every option is in this table');
+  t.strictSame(
+    Object.keys(OTHERS),
+    OPTIONS.map((o) => o.name),
+    'every option is in this table',
+  );
   for (const option of OPTIONS) {
     const [text, value] = OTHERS[option.name] as [string, unknown];
     const expected = { ...DEFAULTS, [option.key]: value };
@@ -72,16 +76,28 @@ t.test('each option can be given as a flag, in the environment and in the file',
       t.strictSame(configOf([`--${option.name}`, text]), expected, `--${option.name}`);
     }
     t.strictSame(configOf([], { [environmentName(option.name)]: text }), expected, 'environment');
-    const inFile = configOf(['--config', 'simmer.yaml'], {}, `${option.name}: ${JSON.stringify(text)}`);
+    const inFile = configOf(
+      ['--config', 'simmer.yaml'],
+      {},
+      `${option.name}: ${JSON.stringify(text)}`,
+    );
     t.strictSame(inFile, expected, 'file');
   }
   t.strictSame(configOf(['--allow-anonymous']).allowAnonymous, true);
-  t.strictSame(configOf(['--no-allow-anonymous'], { SIMMER_ALLOW_ANONYMOUS: 'true' }).allowAnonymous, false);
+  t.strictSame(
+    configOf(['--no-allow-anonymous'], { SIMMER_ALLOW_ANONYMOUS: 'true' }).allowAnonymous,
+    false,
+  );
 });
 
 t.test('a flag wins over the environment, the environment over the file', async (t) => {
   const file = 'port: 1\nmanagement-port: 1001\npod-port: 2001';
-  const env = { SIMMER_CONFIG: 'c.yaml', SIMMER_PORT: '2', SIMMER_MANAGEMENT_PORT: '1002', SIMMER_LOG_LEVEL: '' };
+  const env = {
+    SIMMER_CONFIG: 'c.yaml',
+    SIMMER_PORT: '2',
+    SIMMER_MANAGEMENT_PORT: '1002',
+    SIMMER_LOG_LEVEL: '',
+  };
   const config = configOf(['--port', '3'], env, file);
   t.match(config, { port: 3, managementPort: 1002, podPort: 2001, logLevel: 'info' });
 });
@@ -99,60 +115,131 @@ t.test('sizes have units', async (t) => {
 });
 
 t.test('the folder of functions is relative to where it was written', async (t) => {
-  t.equal(configOf(['--config=/etc/simmer/c.yaml'], {}, 'functions: fns').functions, '/etc/simmer/fns');
+  t.equal(
+    configOf(['--config=/etc/simmer/c.yaml'], {}, 'functions: fns').functions,
+    '/etc/simmer/fns',
+  );
   t.equal(configOf(['--config=conf/c.yaml'], {}, 'functions: fns').functions, '/work/conf/fns');
   t.equal(configOf(['--config=/etc/c.yaml', '--functions=fns'], {}, '').functions, '/work/fns');
 });
 
 t.test('a bad start is refused with the option, the value and what is allowed', async (t) => {
   const cases: [string[], Record<string, string>, string | undefined, string][] = [
-    [['--port', '70000'], {}, undefined, '--port: "70000" is not allowed; it must be a port from 0 to 65535 (0: any free one)'],
+    [
+      ['--port', '70000'],
+      {},
+      undefined,
+      '--port: "70000" is not allowed; it must be a port from 0 to 65535 (0: any free one)',
+    ],
     [['--port=-1'], {}, undefined, '--port: "-1" is not allowed'],
     [['--port', '80x'], {}, undefined, '--port: "80x" is not allowed'],
-    [[], { SIMMER_PORT: 'tcp://10.0.0.1:80' }, undefined, 'SIMMER_PORT: "tcp://10.0.0.1:80" is not allowed (a Kubernetes service link'],
-    [[], { SIMMER_LOG_LEVEL: 'loud' }, undefined, 'SIMMER_LOG_LEVEL: "loud" is not allowed; it must be one of debug, info, warn, error'],
-    [['--config=c'], {}, 'heartbeat-ms: fast', 'heartbeat-ms in /work/c: "fast" is not allowed; it must be milliseconds from 100 to 60000'],
+    [
+      [],
+      { SIMMER_PORT: 'tcp://10.0.0.1:80' },
+      undefined,
+      'SIMMER_PORT: "tcp://10.0.0.1:80" is not allowed (a Kubernetes service link',
+    ],
+    [
+      [],
+      { SIMMER_LOG_LEVEL: 'loud' },
+      undefined,
+      'SIMMER_LOG_LEVEL: "loud" is not allowed; it must be one of debug, info, warn, error',
+    ],
+    [
+      ['--config=c'],
+      {},
+      'heartbeat-ms: fast',
+      'heartbeat-ms in /work/c: "fast" is not allowed; it must be milliseconds from 100 to 60000',
+    ],
     [['--config=c'], {}, 'port: [1]', 'port in /work/c: "[1]" is not allowed'],
     [['--config=c'], {}, 'prot: 1', 'unknown option prot in /work/c: did you mean port?'],
     [['--config=c'], {}, '- port', 'config: /work/c must hold option names and their values'],
     [['--config=c'], {}, 'a: [', 'config: cannot read /work/c: '],
     [['--config=gone.yaml'], {}, undefined, 'config: cannot read /work/gone.yaml: no such file'],
-    [['--max-queued-bytes=64MB'], {}, undefined, '--max-queued-bytes: "64MB" is not allowed; it must be bytes from 1MiB to 1024GiB'],
-    [['--host=999.1.1.1'], {}, undefined, '--host: "999.1.1.1" is not allowed; it must be an IP address or a host name'],
-    [['--managment-port=1'], {}, undefined, 'unknown option --managment-port: did you mean --management-port?; --help lists all'],
+    [
+      ['--max-queued-bytes=64MB'],
+      {},
+      undefined,
+      '--max-queued-bytes: "64MB" is not allowed; it must be bytes from 1MiB to 1024GiB',
+    ],
+    [
+      ['--host=999.1.1.1'],
+      {},
+      undefined,
+      '--host: "999.1.1.1" is not allowed; it must be an IP address or a host name',
+    ],
+    [
+      ['--managment-port=1'],
+      {},
+      undefined,
+      'unknown option --managment-port: did you mean --management-port?; --help lists all',
+    ],
     [['--frobnicate'], {}, undefined, 'unknown option --frobnicate; --help lists all'],
-    [[], { SIMMER_MANAGMENT_PORT: '1' }, undefined, 'unknown option SIMMER_MANAGMENT_PORT in the environment: did you mean SIMMER_MANAGEMENT_PORT?'],
+    [
+      [],
+      { SIMMER_MANAGMENT_PORT: '1' },
+      undefined,
+      'unknown option SIMMER_MANAGMENT_PORT in the environment: did you mean SIMMER_MANAGEMENT_PORT?',
+    ],
     [['--port'], {}, undefined, '--port needs a value: a port from 0 to 65535'],
     [['--port', '--host=::1'], {}, undefined, '--port needs a value'],
     [['--config'], {}, undefined, '--config needs a value: the path of a file'],
     [['start'], {}, undefined, 'unexpected argument "start": options begin with --'],
-    [['--allow-anonymous=maybe'], {}, undefined, '--allow-anonymous: "maybe" is not allowed; it must be true or false'],
-    [['--host=0.0.0.0'], {}, undefined, 'host: "0.0.0.0": a bind beyond loopback needs --allow-anonymous'],
-    [['--host=localhost.example'], {}, undefined, 'host: "localhost.example": a bind beyond loopback needs'],
-    [['--port=9', '--pod-port=9'], {}, undefined, 'pod-port: 9 is not allowed; it must differ from port'],
+    [
+      ['--allow-anonymous=maybe'],
+      {},
+      undefined,
+      '--allow-anonymous: "maybe" is not allowed; it must be true or false',
+    ],
+    [
+      ['--host=0.0.0.0'],
+      {},
+      undefined,
+      'host: "0.0.0.0": a bind beyond loopback needs --allow-anonymous',
+    ],
+    [
+      ['--host=localhost.example'],
+      {},
+      undefined,
+      'host: "localhost.example": a bind beyond loopback needs',
+    ],
+    [
+      ['--port=9', '--pod-port=9'],
+      {},
+      undefined,
+      'pod-port: 9 is not allowed; it must differ from port',
+    ],
   ];
   for (const [argv, env, file, message] of cases) {
     const resolution = resolve(argv, env, file);
     t.equal(resolution.kind, 'error', message);
-    t.ok((resolution as { message?: string }).message?.startsWith(message), JSON.stringify(resolution));
+    t.ok(
+      (resolution as { message?: string }).message?.startsWith(message),
+      JSON.stringify(resolution),
+    );
   }
 });
 
 t.test('loopback needs no permission, and permission opens every address', async (t) => {
-  for (const host of ['localhost', '127.8.9.1', '::1']) t.equal(configOf([`--host=${host}`]).host, host);
+  for (const host of ['localhost', '127.8.9.1', '::1'])
+    t.equal(configOf([`--host=${host}`]).host, host);
   t.equal(configOf(['--host=0.0.0.0', '--allow-anonymous']).host, '0.0.0.0');
 });
 
 t.test('variables of others are left alone', async (t) => {
-  const env = { SIMMER_SERVICE_HOST: '10.0.0.1', SIMMER_PORT_8080_TCP: 'tcp://10.0.0.1:8080', SIMMER_POD_UID: 'x' };
+  const env = {
+    SIMMER_SERVICE_HOST: '10.0.0.1',
+    SIMMER_PORT_8080_TCP: 'tcp://10.0.0.1:8080',
+    SIMMER_POD_UID: 'x',
+  };
   t.strictSame(configOf([], env), DEFAULTS);
 });
 
-t.test('help lists every option, even beside a bad one; version is this package\'s', async (t) => {
+t.test("help lists every option, even beside a bad one; version is this package's", async (t) => {
   const help = resolve(['--help']);
   t.strictSame(help, { kind: 'help', text: renderHelp() });
   for (const option of OPTIONS) t.match(renderHelp(), `--${option.name} `.trimEnd());
-  t.match(resolve(['--version']), { kind: 'version', text: /^\d+\.\d+\.\d+$/ });
+  t.match(resolve(['--version']), { kind: 'version', text: /^\d+\.\d+\.\d+\n$/ });
 });
 
 t.test('children inherit the surroundings and no secret', async (t) => {

@@ -1,0 +1,231 @@
+/** Answers the rare requests of the public port, which the scheduler hands over: functions and pools, read only. */
+import { type ErrorCode, problem } from '@simmer/protocol/errors';
+import { keyOfUrlName, urlNameOfKey } from '@simmer/protocol/names';
+import { FunctionCounters, MISSES, PLACEMENTS } from '../shared/counters.ts';
+import type { HttpRequestMessage, HttpResponseMessage, PodSnapshot } from '../shared/messages.ts';
+import { isComing, isLeaving, type Pod, type Pool } from './pools/pool.ts';
+
+export interface ApiOptions {
+  readonly pools: {
+    pools(): Iterable<Pool>;
+    pool(key: string): Pool | undefined;
+    readonly defaultBackend: string;
+  };
+  readonly memory: SharedArrayBuffer;
+  /** The keeper's clock: what its records' times are measured by. */
+  readonly now: () => number;
+}
+
+const ROUTE = /^\/v1\/(functions|pools)(?:\/([^/]*))?$/;
+
+export class Api {
+  private readonly options: ApiOptions;
+
+  constructor(options: ApiOptions) {
+    this.options = options;
+  }
+
+  /** Never throws for what a client sent. */
+  answer(request: HttpRequestMessage): HttpResponseMessage {
+    const route = ROUTE.exec(request.path);
+    const [, collection, urlName] = route ?? [];
+    if (collection === undefined) {
+      return this.fail(request, 'route_not_found', `There is no route ${request.path}.`);
+    }
+    if (urlName === undefined) {
+      const list = collection === 'functions' ? this.listFunctions() : this.listPools(request.pods);
+      return respond(request, 200, 'application/json', { [collection]: list });
+    }
+    const key = keyOfUrlName(urlName);
+    if (key === undefined) {
+      const detail = `${JSON.stringify(urlName)} is not a function name.`;
+      return this.fail(request, 'invalid_function_name', detail);
+    }
+    const pool = this.options.pools.pool(key);
+    if (collection === 'functions') {
+      if (!pool) {
+        return this.fail(request, 'function_not_found', `There is no function ${urlName}.`);
+      }
+      return respond(request, 200, 'application/json', this.functionDetail(pool));
+    }
+    if (!pool) return this.fail(request, 'pool_not_found', `There is no pool ${urlName}.`);
+    return respond(request, 200, 'application/json', this.poolDetail(pool, request.pods));
+  }
+
+  // ---- functions ---------------------------------------------------------------------------------------------------
+
+  private listFunctions() {
+    return this.sorted().map((pool) => {
+      const { handler, runtime, concurrency, minReplicas, maxReplicas } =
+        pool.registered.manifest.spec;
+      return {
+        ...nameOf(pool),
+        spec: { handler, runtime, concurrency, minReplicas, maxReplicas },
+        status: this.functionStatus(pool),
+      };
+    });
+  }
+
+  private functionDetail(pool: Pool) {
+    const { labels, annotations } = pool.registered.manifest.metadata;
+    return {
+      ...nameOf(pool),
+      ...(labels && { labels }),
+      ...(annotations && { annotations }),
+      spec: pool.registered.manifest.spec,
+      status: this.functionStatus(pool),
+    };
+  }
+
+  private functionStatus(pool: Pool) {
+    const counters = this.countersOf(pool);
+    return {
+      revision: pool.registered.revision,
+      pods: {
+        launching: counters.gauge('podsLaunching'),
+        idle: counters.gauge('podsIdle'),
+        busy: counters.gauge('podsBusy'),
+        draining: counters.gauge('podsDraining'),
+      },
+      queued: counters.gauge('queued'),
+      running: counters.gauge('running'),
+      accepted: counters.counter('accepted'),
+      succeeded: counters.counter('succeeded'),
+      ...(pool.lastFailure && { lastFailure: pool.lastFailure }),
+    };
+  }
+
+  // ---- pools -------------------------------------------------------------------------------------------------------
+
+  private listPools(snapshots: readonly PodSnapshot[]) {
+    const byKey = new Map<string, PodSnapshot[]>();
+    for (const snapshot of snapshots) {
+      const known = byKey.get(snapshot.functionKey);
+      if (known) known.push(snapshot);
+      else byKey.set(snapshot.functionKey, [snapshot]);
+    }
+    return this.sorted().map((pool) =>
+      this.poolSummary(pool, this.podsOf(pool, byKey.get(pool.key))),
+    );
+  }
+
+  private poolDetail(pool: Pool, snapshots: readonly PodSnapshot[]) {
+    const pods = this.podsOf(pool, snapshots);
+    return { ...this.poolSummary(pool, pods), pods };
+  }
+
+  private poolSummary(pool: Pool, pods: readonly PodView[]) {
+    const { minReplicas, maxReplicas, backend } = pool.registered.manifest.spec;
+    const counters = this.countersOf(pool);
+    const count = (state: PodView['state']) => pods.filter((pod) => pod.state === state).length;
+    const idle = count('idle');
+    const busy = count('busy');
+    return {
+      ...nameOf(pool),
+      revision: pool.registered.revision,
+      backend: backend ?? this.options.pools.defaultBackend,
+      minReplicas,
+      maxReplicas,
+      live: pods.length,
+      ready: idle + busy,
+      idle,
+      busy,
+      launching: count('launching'),
+      draining: count('draining'),
+      stale: pods.filter((pod) => pod.stale).length,
+      jobs: pods.filter((pod) => pod.kind === 'job').length,
+      lost: counters.counter('podsLost'),
+      misses: Object.fromEntries(MISSES.map((kind) => [kind, counters.miss(kind)])),
+      placements: Object.fromEntries(PLACEMENTS.map((kind) => [kind, counters.placement(kind)])),
+      ...(pool.lastFailure && { lastFailure: pool.lastFailure }),
+      ...this.suspension(pool),
+    };
+  }
+
+  private suspension(pool: Pool): { launchesSuspendedMs?: number } {
+    if (pool.backoff.state !== 'failing') return {};
+    return {
+      launchesSuspendedMs: Math.max(
+        0,
+        Math.round(pool.backoff.suspendedUntil - this.options.now()),
+      ),
+    };
+  }
+
+  /** Which pods there are is the keeper's knowledge; what each does, the scheduler's. */
+  private podsOf(pool: Pool, snapshots: readonly PodSnapshot[] = []): PodView[] {
+    const byId = new Map(snapshots.map((s) => [s.podId, s]));
+    return [...pool.pods.values()].map((pod) => {
+      const snapshot = byId.get(pod.podId);
+      return {
+        id: pod.podId,
+        label: pod.label ?? null,
+        kind: pod.kind,
+        state: stateOf(pod, snapshot),
+        inFlight: snapshot?.inFlight ?? 0,
+        ageMs: Math.round(this.options.now() - pod.launchedAt),
+        stale: pod.revision !== pool.registered.revision,
+      };
+    });
+  }
+
+  private sorted(): Pool[] {
+    return [...this.options.pools.pools()].sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
+  /** Past the bound on metrics' labels, those of all functions that share the block. */
+  private countersOf(pool: Pool): FunctionCounters {
+    return new FunctionCounters(this.options.memory, pool.slot);
+  }
+
+  private fail(request: HttpRequestMessage, code: ErrorCode, detail: string): HttpResponseMessage {
+    const body = problem(code, detail, { executionId: request.executionId });
+    return respond(request, body.status, 'application/problem+json', body);
+  }
+}
+
+interface PodView {
+  readonly id: string;
+  /** Process id or pod name; null until it runs. */
+  readonly label: string | null;
+  readonly kind: Pod['kind'];
+  readonly state: 'launching' | 'idle' | 'busy' | 'draining';
+  readonly inFlight: number;
+  readonly ageMs: number;
+  readonly stale: boolean;
+}
+
+/** What the scheduler says of it holds, unless this thread knows that it is on its way out or not there yet. */
+function stateOf(pod: Pod, snapshot: PodSnapshot | undefined): PodView['state'] {
+  if (isLeaving(pod)) return 'draining';
+  if (isComing(pod)) return 'launching';
+  switch (snapshot?.state) {
+    case 'idle':
+    case 'busy':
+    case 'draining':
+      return snapshot.state;
+    default:
+      return 'launching';
+  }
+}
+
+function nameOf(pool: Pool) {
+  const { name, namespace } = pool.registered.manifest.metadata;
+  return { name, namespace, urlName: urlNameOfKey(pool.key) };
+}
+
+function respond(
+  request: HttpRequestMessage,
+  status: number,
+  contentType: string,
+  value: unknown,
+): HttpResponseMessage {
+  const { requestId } = request;
+  return {
+    type: 'http-response',
+    requestId,
+    status,
+    contentType,
+    body: `${JSON.stringify(value)}\n`,
+  };
+}

@@ -1,0 +1,450 @@
+/**
+ * The keeper of the pools: it alone decides that a pod exists. The scheduler tells what it needs and what became of a
+ * pod's socket; the backend tells what became of the pod; the registry tells what there should be. Each of these
+ * changes a pool's record, and then upkeep (a pure policy) says what to do.
+ *
+ * Invariants:
+ *  1. Each unit of a `need` is answered once: by a `pod-expected` with `needed`, or in a `launch-refused`.
+ *  2. Each `pod-expected` is followed by one `pod-exited`, whatever becomes of the pod: launched or cancelled.
+ *  3. A pod's failure to get ready is counted once, by whichever came first: its word, its exit, its deadline.
+ *  4. Once draining, nothing is launched.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Backend, BackendEvent, PodKind } from '@simmer/protocol/backend';
+import { type ErrorCode, isErrorCode } from '@simmer/protocol/errors';
+import type { RegisteredFunction } from '@simmer/protocol/registry';
+import type { Config } from '../../config/config.ts';
+import type { FunctionRecord, NeedMessage, ToScheduler } from '../../shared/messages.ts';
+import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
+import { admit, failingRefusal, refuseAll } from './admission.ts';
+import { HEALTHY, onFailure } from './backoff.ts';
+import { Launcher } from './launcher.ts';
+import { isLive, type Pod, type Pool } from './pool.ts';
+import type { CounterSlots } from './slots.ts';
+import { isSettled, upkeep } from './upkeep.ts';
+
+const CREDENTIAL_BYTES = 32;
+/** Beyond what a pod may rightly take to leave; messages and exits take time themselves. */
+const LEAVE_SLACK_MS = 1_000;
+/** A process told to die that is still there (a disk that hangs): tell it again. */
+const KILL_AGAIN_MS = 5_000;
+/** Upkeep comes to rest at the second look; more would be a fault in it. */
+const MAX_LOOKS = 8;
+
+export interface PoolKeeperOptions {
+  readonly config: Pick<Config, 'maxConcurrentLaunches' | 'maxJobs' | 'maxTimeoutMs'>;
+  /** Stands in pod ids: pods of two boots are never mistaken for each other. */
+  readonly bootId: string;
+  readonly podAddress: string;
+  /** The first is the default. */
+  readonly backends: readonly Backend[];
+  readonly slots: CounterSlots;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly send: (message: ToScheduler) => void;
+}
+
+export class PoolKeeper {
+  private readonly options: PoolKeeperOptions;
+  private readonly backends: ReadonlyMap<string, Backend>;
+  private readonly launcher: Launcher;
+  readonly defaultBackend: string;
+  private readonly byKey = new Map<string, Pool>();
+  /** Deleted, with pods that are still leaving. */
+  private readonly leaving = new Set<Pool>();
+  private readonly byPod = new Map<string, { readonly pool: Pool; readonly pod: Pod }>();
+  private jobs = 0;
+  private podCount = 0;
+  private state: 'running' | 'draining' | 'stopping' = 'running';
+  private settled = false;
+  private timer: { readonly at: number; cancel(): void } | undefined;
+  private onEmpty: (() => void) | undefined;
+
+  constructor(options: PoolKeeperOptions) {
+    this.options = options;
+    this.backends = new Map(options.backends.map((b) => [b.name, b]));
+    this.defaultBackend = (options.backends[0] as Backend).name;
+    this.launcher = new Launcher({
+      backends: this.backends,
+      podAddress: options.podAddress,
+      maxConcurrent: options.config.maxConcurrentLaunches,
+      clock: options.clock,
+      onStarting: (pool, pod) => this.onStarting(pool, pod),
+      onTaken: (pod) => this.onTaken(pod),
+      onRefused: (pool, pod, reason) => this.onLaunchRefused(pool, pod, reason),
+    });
+    for (const backend of options.backends) backend.onEvent((event) => this.onBackendEvent(event));
+  }
+
+  // ---- what is asked of it -----------------------------------------------------------------------------------------
+
+  pools(): Iterable<Pool> {
+    return this.byKey.values();
+  }
+
+  pool(key: string): Pool | undefined {
+    return this.byKey.get(key);
+  }
+
+  /** The keys of pools that neither have their minimum nor said why not. Once there was none, there is none. */
+  notReady(): readonly string[] {
+    if (this.settled) return [];
+    const keys = [...this.byKey.values()].filter((pool) => !isSettled(pool)).map((p) => p.key);
+    if (keys.length === 0) this.settled = true;
+    return keys;
+  }
+
+  // ---- from the registry -------------------------------------------------------------------------------------------
+
+  /** The functions there should be: all of them. */
+  apply(functions: readonly RegisteredFunction[]): void {
+    const now = this.options.clock.now();
+    const wanted = new Set(functions.map((f) => f.key));
+    const removed = [...this.byKey.values()].filter((pool) => !wanted.has(pool.key));
+    for (const pool of removed) this.remove(pool, now);
+    const changed = functions.map((f) => this.upsert(f, now)).filter((p) => p !== undefined);
+    if (removed.length === 0 && changed.length === 0) return;
+    const upsert = changed.map(recordOf);
+    this.options.send({ type: 'functions', upsert, remove: removed.map((p) => p.key) });
+    for (const pool of [...removed, ...changed]) this.look(pool);
+  }
+
+  private upsert(registered: RegisteredFunction, now: number): Pool | undefined {
+    const { key, revision, manifest } = registered;
+    const pool = this.byKey.get(key);
+    if (!pool) {
+      const created: Pool = {
+        key,
+        slot: this.options.slots.take(now),
+        registered,
+        pods: new Map(),
+        backoff: HEALTHY,
+        lastFailure: undefined,
+        rollTarget: 0,
+        lastRetireAt: Number.NEGATIVE_INFINITY,
+        deleted: false,
+        wakeAt: Number.POSITIVE_INFINITY,
+      };
+      this.byKey.set(key, created);
+      this.options.log.info({ function: key, revision }, 'function registered');
+      return created;
+    }
+    const before = pool.registered;
+    pool.registered = registered;
+    if (before.revision !== revision) {
+      const live = [...pool.pods.values()].filter(isLive).length;
+      pool.rollTarget ||= live; // a roll within a roll: the size is that of before the first
+      pool.backoff = HEALTHY;
+      pool.lastFailure = undefined;
+      this.options.log.info({ function: key, revision, replaces: before.revision }, 'new revision');
+      return pool;
+    }
+    const same = JSON.stringify(before.manifest.spec) === JSON.stringify(manifest.spec);
+    if (same) return undefined;
+    this.options.log.info({ function: key, revision }, 'settings changed');
+    return pool;
+  }
+
+  private remove(pool: Pool, now: number): void {
+    pool.deleted = true;
+    this.byKey.delete(pool.key);
+    this.leaving.add(pool);
+    this.options.slots.giveBack(pool.slot, now);
+    this.options.log.info({ function: pool.key }, 'function removed');
+  }
+
+  // ---- from the scheduler ------------------------------------------------------------------------------------------
+
+  need(message: NeedMessage): void {
+    const pool = this.byKey.get(message.functionKey);
+    if (this.state !== 'running') {
+      this.options.send(refuseAll(message, 'draining', 'shutting down')); // 4
+    } else if (!pool) {
+      const reason = `there is no function ${message.functionKey}`;
+      this.options.send(refuseAll(message, 'function_deleted', reason));
+    } else {
+      const budget = { jobs: this.jobs, maxJobs: this.options.config.maxJobs };
+      const { launch, refusal } = admit(pool, message, budget, this.options.clock.now());
+      for (let i = 0; i < launch; i++) this.launch(pool, message.kind, true); // 1
+      if (refusal) this.options.send(refusal);
+      this.look(pool);
+    }
+  }
+
+  onPodReady(podId: string): void {
+    const found = this.byPod.get(podId);
+    if (!found) return;
+    const { pool, pod } = found;
+    this.launcher.release(podId);
+    // Of a deleted function: the scheduler lets it serve what waits before it leaves.
+    if (pod.phase.name === 'draining') pod.phase = { ...pod.phase, wasReady: true };
+    if (pod.phase.name !== 'starting') return;
+    pod.phase = { name: 'ready', since: this.options.clock.now() };
+    if (pod.revision === pool.registered.revision) {
+      pool.backoff = HEALTHY;
+      pool.lastFailure = undefined;
+    }
+    this.look(pool);
+  }
+
+  /** Its handler does not load: it exits by itself, or is ended. */
+  onPodFailed(podId: string, code: string, message: string): void {
+    const found = this.byPod.get(podId);
+    if (found?.pod.phase.name !== 'starting') return;
+    const { pool, pod } = found;
+    this.fail(pool, pod, isErrorCode(code) ? code : 'handler_not_loaded', message);
+    pod.phase = { name: 'ending', killAt: this.options.clock.now() + LEAVE_SLACK_MS };
+    this.launcher.release(podId);
+    this.look(pool);
+  }
+
+  /** The scheduler gave it up. */
+  onPodLost(podId: string, reason: string): void {
+    const found = this.byPod.get(podId);
+    if (!found) return;
+    const { pool, pod } = found;
+    this.options.log.warn({ function: pool.key, podId, pid: pod.label }, `pod lost: ${reason}`);
+    if (pod.phase.name === 'starting') this.fail(pool, pod, 'exited_before_ready', reason);
+    this.end(pool, pod, 0);
+    this.look(pool);
+  }
+
+  /** It gets no more work and was told to leave. */
+  onPodDraining(podId: string, reason: string): void {
+    const found = this.byPod.get(podId);
+    if (!found) return;
+    const { pool, pod } = found;
+    this.options.log.debug({ function: pool.key, podId }, `pod draining: ${reason}`);
+    const { phase } = pod;
+    const connected = phase.name === 'ready' || (phase.name === 'draining' && phase.wasReady);
+    if (connected) pod.phase = { name: 'draining', killAt: this.leaveBy(pool), wasReady: true };
+    // Not connected yet, it cannot hear that it is not wanted.
+    else if (phase.name !== 'ending') this.end(pool, pod, pool.registered.manifest.spec.graceMs);
+    this.look(pool);
+  }
+
+  /** Shutting down has begun. */
+  drain(): void {
+    this.state = 'draining';
+    for (const { pool, pod } of [...this.byPod.values()]) {
+      if (pod.phase.name === 'queued') this.cancel(pool, pod, 'shutting down');
+    }
+  }
+
+  /** Ends every pod; resolves when all are gone. */
+  async stop(graceMs: number): Promise<void> {
+    this.drain();
+    this.state = 'stopping';
+    if (this.byPod.size > 0) {
+      const empty = new Promise<void>((resolve) => {
+        this.onEmpty = resolve;
+      });
+      for (const { pool, pod } of [...this.byPod.values()]) this.end(pool, pod, graceMs);
+      await empty;
+    }
+    this.timer?.cancel();
+  }
+
+  // ---- from the backend --------------------------------------------------------------------------------------------
+
+  private onBackendEvent(event: BackendEvent): void {
+    const found = this.byPod.get(event.podId);
+    if (!found) return;
+    const { pool, pod } = found;
+    if (event.type === 'started') {
+      pod.label = event.label;
+      const { podId, label, at } = event;
+      this.options.send({ type: 'pod-started', podId, label, at });
+      return;
+    }
+    const { name } = pod.phase;
+    if (name === 'starting') this.fail(pool, pod, 'exited_before_ready', event.reason);
+    const fields = { function: pool.key, podId: pod.podId, pid: pod.label, state: name };
+    this.options.log[name === 'ready' && pod.kind === 'pool' ? 'warn' : 'debug'](
+      fields,
+      `pod exited: ${event.reason}`,
+    );
+    this.gone(pool, pod, event.reason);
+    this.look(pool);
+  }
+
+  private onStarting(pool: Pool, pod: Pod): void {
+    const { startupTimeoutMs } = pool.registered.manifest.spec;
+    const deadline = this.options.clock.now() + startupTimeoutMs;
+    pod.phase = { name: 'starting', deadline };
+    this.wake(pool, Math.min(pool.wakeAt, deadline));
+  }
+
+  private onTaken(pod: Pod): void {
+    // It was to end before the backend knew it.
+    if (pod.phase.name === 'ending') this.terminate(pod, 0);
+  }
+
+  private onLaunchRefused(pool: Pool, pod: Pod, reason: string): void {
+    if (!this.byPod.has(pod.podId)) return;
+    if (pod.phase.name === 'starting') this.fail(pool, pod, 'launch_failed', reason);
+    this.gone(pool, pod, reason);
+    this.look(pool);
+  }
+
+  // ---- what it does ------------------------------------------------------------------------------------------------
+
+  /** Asks upkeep what the pool needs, and does it, until it needs nothing. */
+  private look(pool: Pool): void {
+    for (let looks = 0; looks < MAX_LOOKS; looks++) {
+      const now = this.options.clock.now();
+      const plan = upkeep(pool, now);
+      const launch = this.state === 'running' ? plan.launch : 0; // 4
+      for (let i = 0; i < launch; i++) this.launch(pool, 'pool', false);
+      for (const pod of plan.cancel) this.cancel(pool, pod, 'not wanted any more');
+      for (const pod of plan.drain) {
+        const wasReady = pod.phase.name === 'ready';
+        pod.phase = { name: 'draining', killAt: this.leaveBy(pool), wasReady };
+        this.launcher.release(pod.podId);
+        this.options.send({ type: 'drain-pod', podId: pod.podId });
+      }
+      for (const pod of plan.late) {
+        const { startupTimeoutMs } = pool.registered.manifest.spec;
+        this.fail(pool, pod, 'ready_timeout', `not ready within ${startupTimeoutMs} ms`);
+        this.end(pool, pod, 0);
+      }
+      for (const pod of plan.kill) this.end(pool, pod, 0);
+      const retire = this.state === 'running' ? plan.retire : 0;
+      if (retire > 0) {
+        pool.lastRetireAt = now;
+        const idleMs = pool.registered.manifest.spec.keepAliveMs;
+        this.options.send({ type: 'retire', functionKey: pool.key, count: retire, idleMs });
+      }
+      const done = plan.cancel.length + plan.drain.length + plan.late.length + plan.kill.length;
+      if (launch + done + retire > 0) continue;
+      if (!plan.rolling) pool.rollTarget = 0;
+      this.wake(pool, plan.wakeAt);
+      break;
+    }
+    this.launcher.pump();
+  }
+
+  private launch(pool: Pool, kind: PodKind, needed: boolean): void {
+    const name = pool.key.slice(pool.key.indexOf('/') + 1);
+    const pod: Pod = {
+      podId: `${name}-${this.options.bootId}-${(++this.podCount).toString(36)}`,
+      kind,
+      revision: pool.registered.revision,
+      backend: pool.registered.manifest.spec.backend ?? this.defaultBackend,
+      credential: randomBytes(CREDENTIAL_BYTES).toString('base64url'),
+      launchedAt: this.options.clock.now(),
+      label: undefined,
+      phase: { name: 'queued' },
+    };
+    pool.pods.set(pod.podId, pod);
+    this.byPod.set(pod.podId, { pool, pod });
+    if (kind === 'job') this.jobs++;
+    const { podId, revision, backend, credential } = pod;
+    this.options.send({
+      type: 'pod-expected',
+      podId,
+      kind,
+      functionKey: pool.key,
+      revision,
+      backend,
+      credential,
+      launchedAt: this.options.clock.epoch(),
+      needed,
+    });
+    this.launcher.order(pool, pod);
+  }
+
+  private cancel(pool: Pool, pod: Pod, reason: string): void {
+    this.launcher.cancel(pod);
+    this.gone(pool, pod, `launch cancelled: ${reason}`);
+  }
+
+  private end(pool: Pool, pod: Pod, graceMs: number): void {
+    if (pod.phase.name === 'queued') {
+      this.cancel(pool, pod, 'not wanted any more');
+      return;
+    }
+    pod.phase = { name: 'ending', killAt: this.options.clock.now() + graceMs + KILL_AGAIN_MS };
+    this.launcher.release(pod.podId);
+    this.terminate(pod, graceMs);
+  }
+
+  private terminate(pod: Pod, graceMs: number): void {
+    this.backends
+      .get(pod.backend)
+      ?.terminate(pod.podId, graceMs)
+      .catch((error: Error) => {
+        // Told again at its `killAt`.
+        this.options.log.error({ podId: pod.podId }, `cannot end the pod: ${error.message}`);
+      });
+  }
+
+  private gone(pool: Pool, pod: Pod, reason: string): void {
+    pool.pods.delete(pod.podId);
+    this.byPod.delete(pod.podId);
+    if (pod.kind === 'job') this.jobs--;
+    if (pool.deleted && pool.pods.size === 0) this.leaving.delete(pool);
+    this.launcher.release(pod.podId);
+    this.options.send({ type: 'pod-exited', podId: pod.podId, reason }); // 2
+    if (this.byPod.size === 0) this.onEmpty?.();
+  }
+
+  /** 3: called only for a pod that is starting, which then is so no more. */
+  private fail(pool: Pool, pod: Pod, code: ErrorCode, message: string): void {
+    if (pool.deleted || pod.revision !== pool.registered.revision) return;
+    const now = this.options.clock.now();
+    pool.backoff = onFailure(pool.backoff, pod.launchedAt, now);
+    if (pool.backoff.state !== 'failing') return;
+    const { failures, suspendedUntil } = pool.backoff;
+    const at = new Date(this.options.clock.epoch()).toISOString();
+    pool.lastFailure = { code, message, at, count: failures };
+    const retryInMs = Math.ceil(suspendedUntil - now);
+    const fields = {
+      function: pool.key,
+      podId: pod.podId,
+      pid: pod.label,
+      code,
+      failures,
+      retryInMs,
+    };
+    this.options.log.warn(fields, `pod failed before it was ready: ${message}`);
+    // Not asked for, but the scheduler need not ask now to hear it, and its callers hear it as soon.
+    for (const kind of ['pool', 'job'] as const) {
+      const refusal = failingRefusal(pool, kind, 0, now);
+      if (refusal) this.options.send(refusal);
+    }
+  }
+
+  // ---- time --------------------------------------------------------------------------------------------------------
+
+  /** Whatever it runs has ended by then. */
+  private leaveBy(pool: Pool): number {
+    const { timeoutMs, graceMs } = pool.registered.manifest.spec;
+    const longest = Math.max(timeoutMs, this.options.config.maxTimeoutMs);
+    return this.options.clock.now() + longest + graceMs + LEAVE_SLACK_MS;
+  }
+
+  private wake(pool: Pool, at: number): void {
+    pool.wakeAt = at;
+    if (at === Number.POSITIVE_INFINITY || (this.timer && this.timer.at <= at)) return;
+    this.timer?.cancel();
+    const delay = Math.max(0, at - this.options.clock.now());
+    const timer = this.options.clock.after(delay, () => this.onTimer());
+    this.timer = { at, cancel: () => timer.cancel() };
+  }
+
+  private onTimer(): void {
+    this.timer = undefined;
+    const now = this.options.clock.now();
+    const pools = [...this.byKey.values(), ...this.leaving];
+    for (const pool of pools) if (pool.wakeAt <= now) this.look(pool);
+    // The first of the rest; each `wake` keeps the earliest.
+    for (const pool of pools) this.wake(pool, pool.wakeAt);
+  }
+}
+
+function recordOf(pool: Pool): FunctionRecord {
+  const { key, revision, manifest } = pool.registered;
+  return { key, spec: manifest.spec, revision, slot: pool.slot };
+}

@@ -1,0 +1,84 @@
+/**
+ * What the control thread knows of a function's pods.
+ *
+ *     queued ──▶ starting ──▶ ready ──▶ draining ──▶ (gone)
+ *       │           │           │           │
+ *       └▶ (gone)   └───────────┴───────────┴──▶ ending ──▶ (gone)
+ */
+import type { PodKind } from '@simmer/protocol/backend';
+import type { ErrorCode } from '@simmer/protocol/errors';
+import type { RegisteredFunction } from '@simmer/protocol/registry';
+import type { Backoff } from './backoff.ts';
+
+/** Times are the keeper's clock. */
+export type PodPhase =
+  /** Told to the scheduler, waits for its turn to be launched. */
+  | { readonly name: 'queued' }
+  /** The backend was asked. */
+  | { readonly name: 'starting'; readonly deadline: number }
+  | { readonly name: 'ready'; readonly since: number }
+  /** Gets no new work and leaves by itself; by force from `killAt`. */
+  | { readonly name: 'draining'; readonly killAt: number; readonly wasReady: boolean }
+  /** The backend was told to end it; told again at `killAt`. */
+  | { readonly name: 'ending'; readonly killAt: number };
+
+export interface Pod {
+  readonly podId: string;
+  readonly kind: PodKind;
+  readonly revision: string;
+  /** The name of the backend that launches it. */
+  readonly backend: string;
+  readonly credential: string;
+  /** When it was ordered. */
+  readonly launchedAt: number;
+  /** Process id or pod name, once it runs. */
+  label: string | undefined;
+  phase: PodPhase;
+}
+
+/** Why a pod last failed before it was ready. */
+export interface PodFailure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** ISO 8601. */
+  readonly at: string;
+  /** Consecutive failures, this one included. */
+  readonly count: number;
+}
+
+export interface Pool {
+  readonly key: string;
+  /** Of its block in the shared counters. */
+  readonly slot: number;
+  registered: RegisteredFunction;
+  /** Every pod that is not gone, Jobs included, oldest first. */
+  readonly pods: Map<string, Pod>;
+  backoff: Backoff;
+  lastFailure: PodFailure | undefined;
+  /** Pods to have of a new revision while those of the old one are replaced; 0: the minimum only. */
+  rollTarget: number;
+  lastRetireAt: number;
+  deleted: boolean;
+  /** When upkeep is to look at it again. */
+  wakeAt: number;
+}
+
+export type Leaving = Extract<PodPhase, { name: 'draining' | 'ending' }>;
+
+export function isLeaving(pod: Pod): pod is Pod & { phase: Leaving } {
+  return pod.phase.name === 'draining' || pod.phase.name === 'ending';
+}
+
+/** Counts towards the pool's size: not leaving, and of the pool itself. */
+export function isLive(pod: Pod): boolean {
+  return pod.kind === 'pool' && !isLeaving(pod);
+}
+
+/** Pods on their way. */
+export function isComing(pod: Pod): boolean {
+  return pod.phase.name === 'queued' || pod.phase.name === 'starting';
+}
+
+export function isCurrent(pool: Pool, pod: Pod): boolean {
+  return !pool.deleted && pod.revision === pool.registered.revision;
+}

@@ -1,0 +1,322 @@
+/**
+ * The registry of the process backend: a folder of manifests, read again whenever something in it changes.
+ *
+ * Level-triggered: a watch, the slow poll and the confirmation of a removal all do the same thing, ask for a scan of
+ * the whole folder; files whose signature has not changed are not read again. One scan at a time:
+ *
+ *     idle ──request──▶ waiting (debounce) ──▶ scanning ──▶ idle
+ *                                               │  request during a scan ──▶ waiting
+ *
+ * Invariants (beside those of merge.ts):
+ *  1. A root folder that cannot be read changes nothing.
+ *  2. The listener hears only of sets that differ from the one before.
+ *  3. Watches are a hint: every change is found by the poll too.
+ */
+import { createHash } from 'node:crypto';
+import { type FSWatcher, watch } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname, relative } from 'node:path';
+import type { FunctionManifest, ManifestIssue } from '@simmer/protocol/manifest';
+import { functionKey } from '@simmer/protocol/names';
+import type {
+  RefusedManifest,
+  RegisteredFunction,
+  Registry,
+  RegistrySnapshot,
+} from '@simmer/protocol/registry';
+import type { Log } from '../log.ts';
+import { MAX_MANIFEST_BYTES, type ParsedDocument, parseManifests } from './manifests.ts';
+import { CONFIRM_REMOVAL_MS, compare, type Entry, type Given, merge } from './merge.ts';
+import { handlerPath, revisionOf } from './revision.ts';
+import { type Signature, signatureOf, type Walked, walk } from './walk.ts';
+
+/** Editors and copies touch a file several times: read once they are through. */
+const DEBOUNCE_MS = 100;
+/** Watches get lost (network file systems, a watch limit, a folder that was replaced). */
+const POLL_MS = 5_000;
+
+export interface FolderRegistryOptions {
+  /** Absolute. */
+  readonly root: string;
+  readonly log: Log;
+  readonly pollMs?: number;
+  /** False: only the poll finds changes. */
+  readonly watch?: boolean;
+}
+
+interface Cached<T> {
+  readonly signature: Signature;
+  readonly value: T;
+}
+
+/** What one scan found in the files. */
+interface Found {
+  readonly given: Given[];
+  readonly refused: RefusedManifest[];
+  readonly warmPools: string[];
+  /** Files (relative) with a refused document or that could not be read. */
+  readonly broken: Set<string>;
+  /** Folders beside those walked that hold handlers. */
+  readonly handlerFolders: Set<string>;
+}
+
+export class FolderRegistry implements Registry {
+  private readonly root: string;
+  private readonly log: Log;
+  private readonly pollMs: number;
+  private readonly watching: boolean;
+  private onChange: (snapshot: RegistrySnapshot) => void = () => {};
+  private entries: ReadonlyMap<string, Entry> = new Map();
+  private readonly documents = new Map<string, Cached<readonly ParsedDocument[]>>();
+  private readonly digests = new Map<string, Cached<string>>();
+  private readonly watchers = new Map<string, FSWatcher>();
+  private lastEmitted = '';
+  private lastRootError = '';
+  private lastWarmPools = '';
+  private watchFailed = false;
+  private scanning: Promise<void> | undefined;
+  private again = false;
+  private closed = false;
+  private timer: NodeJS.Timeout | undefined;
+  private poll: NodeJS.Timeout | undefined;
+
+  constructor(options: FolderRegistryOptions) {
+    this.root = options.root;
+    this.log = options.log;
+    this.pollMs = options.pollMs ?? POLL_MS;
+    this.watching = options.watch ?? true;
+  }
+
+  /** @throws where the folder cannot be read now: a mistyped path is to stop the start. */
+  async start(onChange: (snapshot: RegistrySnapshot) => void): Promise<void> {
+    this.onChange = onChange;
+    await this.apply(await walk(this.root));
+    this.poll = setInterval(() => this.request(0), this.pollMs);
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    clearInterval(this.poll);
+    clearTimeout(this.timer);
+    for (const watcher of this.watchers.values()) watcher.close();
+    this.watchers.clear();
+    await this.scanning;
+  }
+
+  private request(delayMs: number): void {
+    if (this.closed || this.timer !== undefined) return;
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      if (this.scanning) {
+        this.again = true;
+        return;
+      }
+      this.scanning = this.scan().finally(() => {
+        this.scanning = undefined;
+        if (!this.again) return;
+        this.again = false;
+        this.request(DEBOUNCE_MS);
+      });
+    }, delayMs);
+  }
+
+  private async scan(): Promise<void> {
+    let walked: Walked;
+    try {
+      walked = await walk(this.root);
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== this.lastRootError) {
+        this.log.error(
+          { folder: this.root },
+          `cannot read the folder of functions, which stay as they were: ${message}`,
+        );
+      }
+      this.lastRootError = message;
+      return; // 1
+    }
+    this.lastRootError = '';
+    await this.apply(walked);
+  }
+
+  private async apply(walked: Walked): Promise<void> {
+    const found = await this.read(walked);
+    if (this.closed) return;
+    const merged = merge(this.entries, found.given, (f) => found.broken.has(f), performance.now());
+    this.entries = new Map(
+      await Promise.all(
+        [...merged.entries].map(async ([key, e]) => [key, await this.refresh(e)] as const),
+      ),
+    );
+    if (this.closed) return;
+    if (merged.removalPending) this.request(CONFIRM_REMOVAL_MS);
+    this.follow([...walked.folders, ...found.handlerFolders]);
+    this.tellWarmPools(found.warmPools);
+    const snapshot: RegistrySnapshot = {
+      functions: [...this.entries.values()]
+        .map((e) => e.registered)
+        .sort((a, b) => compare(a.key, b.key)),
+      refused: [...found.refused, ...merged.refused].sort((a, b) => compare(a.source, b.source)),
+    };
+    const text = JSON.stringify(snapshot);
+    if (text === this.lastEmitted) return; // 2
+    this.lastEmitted = text;
+    this.onChange(snapshot);
+  }
+
+  private async read(walked: Walked): Promise<Found> {
+    const found: Found = {
+      given: [],
+      refused: [],
+      warmPools: [],
+      broken: new Set(),
+      handlerFolders: new Set(),
+    };
+    const present = new Set(walked.files);
+    for (const path of this.documents.keys()) if (!present.has(path)) this.documents.delete(path);
+    for (const [folder, reason] of walked.unreadable) {
+      const name = this.nameOf(folder);
+      found.refused.push({ source: name, issues: [{ field: '', reason }] });
+      for (const entry of this.entries.values()) {
+        if (entry.file.startsWith(`${name}/`)) found.broken.add(entry.file);
+      }
+    }
+    for (const path of walked.files) await this.readManifestFile(path, found);
+    return found;
+  }
+
+  private async readManifestFile(path: string, found: Found): Promise<void> {
+    const file = this.nameOf(path);
+    const refuse = (source: string, issues: readonly ManifestIssue[]) => {
+      found.refused.push({ source, issues });
+      found.broken.add(file);
+    };
+    let documents: readonly ParsedDocument[] | undefined;
+    try {
+      documents = await this.documentsOf(path);
+    } catch (error) {
+      return refuse(file, [{ field: '', reason: (error as Error).message }]);
+    }
+    for (const document of documents ?? []) {
+      const source = `${file}:${document.line}`;
+      if (!document.ok) {
+        refuse(source, document.issues);
+      } else if (document.manifest.kind === 'WarmPool') {
+        const { namespace, name } = document.manifest.metadata;
+        found.warmPools.push(functionKey(namespace, name));
+      } else {
+        const registered = await this.register(document.manifest, dirname(path));
+        if ('key' in registered) {
+          found.given.push({ registered, file, source });
+          found.handlerFolders.add(
+            dirname(`${registered.baseDir}/${registered.manifest.spec.handler}`),
+          );
+        } else refuse(source, [registered]);
+      }
+    }
+  }
+
+  /** The file's documents; undefined where it vanished since it was listed. @throws where it cannot be read. */
+  private async documentsOf(path: string): Promise<readonly ParsedDocument[] | undefined> {
+    const signature = await signatureOf(path);
+    if (signature === undefined) return undefined;
+    const cached = this.documents.get(path);
+    if (cached?.signature === signature) return cached.value;
+    const text = await readFile(path, 'utf8');
+    if (text.length > MAX_MANIFEST_BYTES) throw new Error(`is over ${MAX_MANIFEST_BYTES} bytes`);
+    const value = parseManifests(path, text);
+    this.documents.set(path, { signature, value });
+    return value;
+  }
+
+  private async register(
+    manifest: FunctionManifest,
+    baseDir: string,
+  ): Promise<RegisteredFunction | ManifestIssue> {
+    const path = handlerPath(this.root, baseDir, manifest.spec.handler);
+    if (typeof path !== 'string') return path;
+    const digest = await this.digestOf(path).catch((error: Error) => error);
+    if (typeof digest !== 'string') {
+      const reason = digest === undefined ? `there is no file ${path}` : digest.message;
+      return { field: 'spec.handler', reason };
+    }
+    return {
+      key: functionKey(manifest.metadata.namespace, manifest.metadata.name),
+      manifest,
+      baseDir,
+      revision: revisionOf(manifest.spec, baseDir, digest),
+    };
+  }
+
+  /** While a manifest is refused, its handler's code may still change. */
+  private async refresh(entry: Entry): Promise<Entry> {
+    if (!entry.kept) return entry;
+    const { manifest, baseDir } = entry.registered;
+    const registered = await this.register(manifest, baseDir);
+    return 'key' in registered ? { ...entry, registered } : entry;
+  }
+
+  private async digestOf(path: string): Promise<string | undefined> {
+    const signature = await signatureOf(path);
+    if (signature === undefined) return undefined;
+    const cached = this.digests.get(path);
+    if (cached?.signature === signature) return cached.value;
+    const value = createHash('sha256')
+      .update(await readFile(path))
+      .digest('hex');
+    this.digests.set(path, { signature, value });
+    return value;
+  }
+
+  /** Watches exactly these folders, each by itself: a recursive watch would also hold every folder of node_modules. */
+  private follow(folders: readonly string[]): void {
+    if (!this.watching) return;
+    const wanted = new Set(folders);
+    for (const [folder, watcher] of this.watchers) {
+      if (wanted.has(folder)) continue;
+      watcher.close();
+      this.watchers.delete(folder);
+    }
+    let added = false;
+    for (const folder of wanted) {
+      if (this.watchers.has(folder)) continue;
+      try {
+        const watcher = watch(folder, () => this.request(DEBOUNCE_MS));
+        watcher.on('error', () => this.unfollow(folder));
+        this.watchers.set(folder, watcher);
+        added = true;
+      } catch (error) {
+        if (!this.watchFailed) {
+          this.log.warn(
+            { folder },
+            `cannot watch, changes are found every ${this.pollMs} ms: ${(error as Error).message}`,
+          );
+        }
+        this.watchFailed = true; // 3
+      }
+    }
+    // What changed between the walk and its watch was seen by neither.
+    if (added) this.request(DEBOUNCE_MS);
+  }
+
+  private unfollow(folder: string): void {
+    this.watchers.get(folder)?.close();
+    this.watchers.delete(folder);
+    this.request(DEBOUNCE_MS);
+  }
+
+  private tellWarmPools(keys: readonly string[]): void {
+    const text = keys.join(', ');
+    if (text !== '' && text !== this.lastWarmPools) {
+      this.log.warn(
+        { pools: keys },
+        `WarmPools are valid but not served by the process backend yet: ${text}`,
+      );
+    }
+    this.lastWarmPools = text;
+  }
+
+  private nameOf(path: string): string {
+    return relative(this.root, path);
+  }
+}
