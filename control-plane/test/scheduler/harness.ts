@@ -1,0 +1,203 @@
+/**
+ * The scheduler's core with a clock that tests move, pods that are scripted links, and clients that remember what they
+ * were told. No sockets: those are in the tests of the whole server.
+ */
+import type { PodKind } from '@simmer/protocol/backend';
+import type { CloseReason, Outcome } from '@simmer/protocol/frames';
+import { type FunctionManifest, resolveManifest } from '@simmer/protocol/manifest';
+import { type Core, createCore } from '../../src/scheduler/core.ts';
+import type { FunctionState } from '../../src/scheduler/function-state.ts';
+import { Invocation } from '../../src/scheduler/invocation.ts';
+import type { Pod, PodLink } from '../../src/scheduler/pod.ts';
+import type { Reply } from '../../src/scheduler/reply.ts';
+import { allocateCounters } from '../../src/shared/counters.ts';
+import type { LogLine, ToControl } from '../../src/shared/messages.ts';
+
+/** What a client was told, in order; exactly one entry ends it. */
+export class FakeReply implements Reply {
+  readonly told: string[] = [];
+  detail = '';
+  value(): void {
+    this.told.push('ok');
+  }
+  head(_i: Invocation, status: number): void {
+    this.told.push(`head ${status}`);
+  }
+  chunk(_i: Invocation, body: Uint8Array, granted: (bytes: number) => void): void {
+    this.told.push(`chunk ${body.length}`);
+    granted(body.length);
+  }
+  end(): void {
+    this.told.push('ok');
+  }
+  fail(_i: Invocation, code: string, detail: string): void {
+    this.detail = detail;
+    this.told.push(code);
+  }
+  abort(): void {
+    this.told.push('aborted');
+  }
+}
+
+export class FakeLink implements PodLink {
+  readonly invoked: Invocation[] = [];
+  readonly cancelled: { stream: number; reason: string }[] = [];
+  closed: CloseReason | '' = '';
+  drained = false;
+  invoke(invocation: Invocation): void {
+    this.invoked.push(invocation);
+  }
+  cancel(stream: number, reason: string): void {
+    this.cancelled.push({ stream, reason });
+  }
+  credit(): void {}
+  forget(): void {}
+  drain(): void {
+    this.drained = true;
+  }
+  close(reason: CloseReason): void {
+    this.closed = reason;
+  }
+}
+
+export interface Call {
+  readonly invocation: Invocation;
+  readonly reply: FakeReply;
+  /** The code of a refusal at admission; then nothing was submitted. */
+  readonly refused: string | undefined;
+}
+
+export class Harness {
+  time = 1_000;
+  readonly posted: ToControl[] = [];
+  readonly lines: LogLine[] = [];
+  readonly core: Core;
+  readonly links = new Map<Pod, FakeLink>();
+  private ids = 0;
+
+  constructor(maxQueuedBytes = 1_000_000_000) {
+    this.core = createCore(
+      {
+        now: () => this.time,
+        post: (message) => this.posted.push(message),
+        log: (line) => this.lines.push(line),
+        debug: true,
+      },
+      () => this.time,
+      allocateCounters(16),
+      { maxQueuedBytes },
+    );
+  }
+
+  /** Registers `default/<name>`. */
+  define(name: string, spec: Partial<FunctionManifest['spec']> = {}, revision = 'r1'): FunctionState {
+    const resolved = resolveManifest({
+      apiVersion: 'simmer.dev/v1alpha1',
+      kind: 'Function',
+      metadata: { name },
+      spec: { handler: 'h.js', ...spec },
+    });
+    if (!resolved.ok || resolved.manifest.kind !== 'Function') throw new Error('bad manifest');
+    const record = { key: `default/${name}`, spec: resolved.manifest.spec, revision, slot: 1 };
+    this.core.onMessage({ type: 'functions', upsert: [record], remove: [] });
+    return this.core.functions.get(record.key) as FunctionState;
+  }
+
+  /** A pod that was launched, and has neither connected nor got ready. */
+  launch(fn: FunctionState, kind: PodKind = 'pool', needed = false): Pod {
+    const podId = `pod-${++this.ids}`;
+    this.core.onMessage({
+      type: 'pod-expected',
+      podId,
+      kind,
+      functionKey: fn.key,
+      revision: fn.record.revision,
+      backend: 'fake',
+      credential: `token-${podId}`,
+      launchedAt: this.time,
+      needed,
+    });
+    const pod = [...fn.pods].at(-1);
+    if (pod === undefined) throw new Error(`no pod: ${fn.key} is not registered`);
+    return pod;
+  }
+
+  hello(pod: Pod, more: { credential?: string; uid?: string; bootId?: string; inFlight?: number } = {}) {
+    const link = new FakeLink();
+    const answer = this.core.pods.hello(
+      {
+        kind: 'hello',
+        version: 1,
+        credential: `token-${pod.id}`,
+        uid: pod.id,
+        proof: '',
+        bootId: `boot-${pod.id}`,
+        runtime: 'fake',
+        runtimeVersion: '1',
+        capacity: 1_000,
+        inFlight: 0,
+        ...more,
+      },
+      link,
+    );
+    if (answer.ok) this.links.set(pod, link);
+    return answer;
+  }
+
+  /** A pod that serves. */
+  pod(fn: FunctionState, kind: PodKind = 'pool', needed = false): Pod {
+    const pod = this.launch(fn, kind, needed);
+    this.hello(pod);
+    this.core.pods.ready(pod);
+    return pod;
+  }
+
+  link(pod: Pod): FakeLink {
+    const link = this.links.get(pod);
+    if (link === undefined) throw new Error(`${pod.id} has no link`);
+    return link;
+  }
+
+  call(fn: FunctionState, options: { budgetMs?: number; bytes?: number; raw?: boolean } = {}): Call {
+    const { scheduler } = this.core;
+    const budgetMs = options.budgetMs ?? fn.record.spec.timeoutMs;
+    const bytes = options.bytes ?? 0;
+    const reply = new FakeReply();
+    const invocation = new Invocation(
+      scheduler,
+      `e-${++this.ids}`,
+      fn,
+      options.raw ? 'raw' : 'value',
+      '',
+      '',
+      [],
+      '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+      reply,
+      this.time,
+      this.time + budgetMs,
+    );
+    const refused = scheduler.refusal(fn, bytes, budgetMs);
+    if (refused === undefined) {
+      scheduler.open(invocation, bytes);
+      scheduler.submit(invocation);
+    }
+    return { invocation, reply, refused };
+  }
+
+  /** The pod answers the oldest attempt that it runs, or the one named. */
+  answer(pod: Pod, outcome: Outcome = 'ok', stream = [...pod.running.keys()][0] as number): void {
+    this.core.scheduler.onResult(pod, stream, outcome, '', outcome === 'ok' ? '' : 'no', null);
+  }
+
+  /** Moves the clock and fires what is due. */
+  advance(ms: number): void {
+    this.time += ms;
+    this.core.wheel.advance(this.time);
+  }
+
+  needs(kind: PodKind): number {
+    let count = 0;
+    for (const m of this.posted) if (m.type === 'need' && m.kind === kind) count += m.count;
+    return count;
+  }
+}

@@ -1,0 +1,90 @@
+import t from 'tap';
+import { decideMiss, type MissInput } from '../../src/scheduler/placement.ts';
+
+const empty: MissInput = {
+  queued: 1,
+  headWaitMs: 0,
+  servingSlots: 0,
+  comingSlots: 0,
+  slotsPerPod: 1,
+  poolPods: 0,
+  maxPods: 10,
+  jobs: 0,
+  maxJobs: 4,
+  serviceMs: undefined,
+  coldStartMs: 100,
+};
+
+// The policy as a table: what is different from an empty pool with one invocation waiting, and what is decided.
+const table: [string, Partial<MissInput>, { kind: string; pods?: number; jobs?: number }][] = [
+  ['an empty pool grows by one', {}, { kind: 'grow', pods: 1, jobs: 0 }],
+  ['a pod on its way covers the miss', { comingSlots: 1, poolPods: 1 }, { kind: 'wait' }],
+  [
+    'a burst on an empty pool launches what its concurrency needs',
+    { queued: 7, slotsPerPod: 4 },
+    { kind: 'grow', pods: 2, jobs: 0 },
+  ],
+  [
+    'and no more for those that come while they start',
+    { queued: 8, slotsPerPod: 4, comingSlots: 8, poolPods: 2 },
+    { kind: 'wait' },
+  ],
+  [
+    'short calls wait for a slot that is expected before a pod would be ready',
+    { queued: 20, servingSlots: 1, poolPods: 1, serviceMs: 2 },
+    { kind: 'wait' },
+  ],
+  [
+    'a longer queue of them launches what serves it within a cold start',
+    { queued: 20, servingSlots: 1, poolPods: 1, serviceMs: 10 },
+    { kind: 'grow', pods: 1, jobs: 0 },
+  ],
+  [
+    'long calls get a slot each',
+    { queued: 3, servingSlots: 1, poolPods: 1, serviceMs: 5_000 },
+    { kind: 'grow', pods: 3, jobs: 0 },
+  ],
+  [
+    'a head that waits longer than calls used to take shows that they take longer',
+    { queued: 2, servingSlots: 1, poolPods: 1, serviceMs: 1, headWaitMs: 400 },
+    { kind: 'grow', pods: 2, jobs: 0 },
+  ],
+  [
+    'what the pool cannot hold becomes Jobs',
+    { queued: 5, poolPods: 8, servingSlots: 8, serviceMs: 1_000 },
+    { kind: 'grow', pods: 2, jobs: 3 },
+  ],
+  [
+    'beyond the maximum: a Job',
+    { queued: 2, poolPods: 10, servingSlots: 10, serviceMs: 1_000 },
+    { kind: 'job', jobs: 2 },
+  ],
+  [
+    'ten busy slots of a second each: the next is free within a cold start of a tenth',
+    { queued: 1, poolPods: 10, servingSlots: 10, serviceMs: 1_000 },
+    { kind: 'wait' },
+  ],
+  [
+    'Jobs within their budget',
+    { queued: 9, poolPods: 10, servingSlots: 10, jobs: 3, serviceMs: 1_000 },
+    { kind: 'job', jobs: 1 },
+  ],
+  [
+    'nothing left to launch',
+    { queued: 9, poolPods: 10, servingSlots: 14, jobs: 4, serviceMs: 1_000 },
+    { kind: 'exhausted' },
+  ],
+  [
+    'a maximum that was lowered below what lives launches nothing',
+    { queued: 9, poolPods: 12, servingSlots: 12, maxPods: 10, maxJobs: 0, serviceMs: 1_000 },
+    { kind: 'exhausted' },
+  ],
+];
+
+for (const [name, difference, expected] of table) {
+  t.test(name, async (t) => {
+    const decision = decideMiss({ ...empty, ...difference });
+    t.match(decision, expected);
+    t.ok(decision.reason.length > 0, 'it says why');
+  });
+}
