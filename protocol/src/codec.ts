@@ -395,7 +395,7 @@ function scan(b: Uint8Array): void {
           // float 64: how msgpackr writes integers past 32 bits; only a whole, safe, non-negative one passes.
           if (p + 9 > end) throw new FrameError('truncated');
           const v = new DataView(b.buffer, b.byteOffset + p + 1, 8).getFloat64(0);
-          if (!Number.isSafeInteger(v) || v < 0)
+          if (!Number.isSafeInteger(v) || v < 0 || Object.is(v, -0))
             throw new FrameError('a number that is not an unsigned integer');
           p += 9;
           break;

@@ -31,6 +31,12 @@ const EnvVar = Type.Object(
   closed,
 );
 
+/** `Type.Record` would say `patternProperties`, which a structural schema may not hold. */
+const StringMap = Type.Unsafe<Record<string, string>>({
+  type: 'object',
+  additionalProperties: { type: 'string' },
+});
+
 const Metadata = Type.Object(
   {
     name: Type.String({
@@ -42,8 +48,8 @@ const Metadata = Type.Object(
       default: DEFAULT_NAMESPACE,
       description: 'The tenant. A DNS label of at most 40 characters.',
     }),
-    labels: Type.Optional(Type.Record(Type.String(), Type.String())),
-    annotations: Type.Optional(Type.Record(Type.String(), Type.String())),
+    labels: Type.Optional(StringMap),
+    annotations: Type.Optional(StringMap),
   },
   closed,
 );
@@ -218,6 +224,15 @@ const validators = {
 
 /** Applies defaults to one parsed document and checks it. Never throws; `input` is not changed. */
 export function resolveManifest(input: unknown): ResolvedManifest {
+  try {
+    return resolve(input);
+  } catch (error) {
+    // Nested so deep that walking it exhausts the stack, or no data at all (a function).
+    return failed('', `cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function resolve(input: unknown): ResolvedManifest {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
     return failed('', 'must be an object with apiVersion, kind, metadata and spec');
   }
