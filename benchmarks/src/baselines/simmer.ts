@@ -1,7 +1,7 @@
 /** Simmer itself: the built server of a checkout, with functions of the benchmark's own, all default settings but those named. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Child, eventually, start } from '../child.ts';
 import { freePort } from '../ports.ts';
@@ -58,8 +58,10 @@ export async function startServer(
       apiVersion: 'simmer.dev/v1alpha1',
       kind: 'Function',
       metadata: { name: f.name },
-      spec: { handler: relative(dir, handlerFile(f.handler)), ...f.spec },
+      spec: { handler: `${f.handler}.mjs`, ...f.spec },
     };
+    // A handler lies within the folder of its manifest; the compiled one stands by itself.
+    copyFileSync(handlerFile(f.handler), join(dir, `${f.handler}.mjs`));
     // JSON is YAML.
     writeFileSync(join(dir, `${f.name}.yaml`), JSON.stringify(manifest));
   }
