@@ -12,7 +12,7 @@ export const TARGET_LABELS: Readonly<Record<TargetName, string>> = {
   push: '(c) HTTP push',
 };
 
-export type HandlerName = 'echo' | 'sleep10';
+export type HandlerName = 'echo' | 'sleep10' | 'sleep-input';
 
 /** A target that runs. */
 export interface Running {

@@ -1,5 +1,6 @@
 /** Every scenario, in the order they run and are printed in. */
 import { clients } from './clients.ts';
+import { coldStart } from './cold-start.ts';
 import type { Scenario } from './context.ts';
 import { growth, ownTime } from './growth.ts';
 import { kill } from './kill.ts';
@@ -11,6 +12,7 @@ export const SCENARIOS: readonly Scenario[] = [
   warm,
   pods,
   clients,
+  coldStart,
   growth,
   ownTime,
   overload,
