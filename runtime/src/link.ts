@@ -67,8 +67,12 @@ export class Link implements ConnectionOwner {
     const open = this.connections();
     this.halt();
     let left = open.length;
-    if (left === 0) return done();
-    for (const connection of open) connection.close(() => --left === 0 && done());
+    if (left === 0) done();
+    for (const connection of open) {
+      connection.close(() => {
+        if (--left === 0) done();
+      });
+    }
   }
 
   // ---- ConnectionOwner ----

@@ -115,7 +115,8 @@ export class Pod implements LinkOwner {
   welcomed(connection: Connection): void {
     switch (this.state.kind) {
       case 'failing':
-        return this.tellFailed(connection);
+        this.tellFailed(connection);
+        return;
       case 'draining':
         connection.send(DRAINING);
         return;
@@ -145,7 +146,7 @@ export class Pod implements LinkOwner {
   /** Takes no more work, finishes what runs within `graceMs`, and exits. */
   drain(graceMs: number, exitCode = 0): void {
     const { state } = this;
-    if (state.kind === 'loading') return this.exit(exitCode);
+    if (state.kind === 'loading') this.exit(exitCode);
     if (state.kind !== 'serving' && state.kind !== 'draining') return;
     const code = state.kind === 'draining' ? Math.max(state.exitCode, exitCode) : exitCode;
     if (state.kind === 'draining') clearTimeout(state.timer);
@@ -166,7 +167,10 @@ export class Pod implements LinkOwner {
     const what = describe(thrown);
     const stack = stackOf(thrown);
     executor.log.write('error', `uncaught: ${what}`, stack === undefined ? undefined : { stack });
-    if (this.state.kind === 'loading') return this.notLoaded(thrown);
+    if (this.state.kind === 'loading') {
+      this.notLoaded(thrown);
+      return;
+    }
     const culprit = this.culprit();
     if (culprit !== undefined) {
       const message = `an error escaped the handler and ended its process: ${what}`;
