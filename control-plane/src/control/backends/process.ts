@@ -1,23 +1,24 @@
 /**
- * The process backend: a pod is a child process of this one, running the Node runtime.
+ * The process backend: a pod is a child process on this machine, running the Node runtime. A small process of ours, the
+ * spawner, starts it and reads what it prints.
  *
- *     launch ──▶ spawning ──spawn──▶ running ──exit──▶ leaving (its last words are read) ──▶ gone
- *                   └──error──▶ refused (launch rejects, no event)
+ *     launch ──▶ asked ──spawned──▶ running ──exit──▶ (its last words are read) ──▶ gone
+ *                  └──refused──▶ launch rejects, no event
  *
  * Invariants:
  *  1. Every pod whose launch resolved gives `started` once and then `exited` once.
- *  2. A child never outlives this process: its standard input is a pipe that closes with us, whereupon it exits.
+ *  2. A child never outlives this process: its standard input is a pipe that closes with us (through the spawner, which
+ *     ends with us too), whereupon it exits.
  *  3. A child gets the base environment, its function's `env` and what tells it who it is; nothing else of ours.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Backend, BackendEvent, BackendPod, LaunchRequest } from '@simmer/protocol/backend';
 import { SimmerError } from '@simmer/protocol/errors';
 import { RUNTIME_ENV, RUNTIME_NODE_FLAGS } from '@simmer/protocol/runtime-environment';
 import { LastWords } from './pod-log.ts';
-import { PodOutput, type StreamName } from './pod-output.ts';
+import type { StreamName } from './pod-output.ts';
+import { Spawner } from './spawner.ts';
 
 /** What to run for a pod. */
 export interface Command {
@@ -34,11 +35,12 @@ export interface ProcessBackendOptions {
 }
 
 interface Child {
-  readonly pod: BackendPod;
-  readonly process: ChildProcess;
+  /** Its label is empty until it runs. */
+  pod: BackendPod;
+  /** Settles its launch, until it runs. */
+  launch: { accept(): void; reject(error: SimmerError): void } | undefined;
   readonly lastWords: LastWords;
-  readonly output: PodOutput;
-  /** Runs from a polite request to end until the time to use force. */
+  /** Set once it was asked to end: when force is used. */
   kill: { readonly at: number; readonly timer?: NodeJS.Timeout } | undefined;
 }
 
@@ -51,43 +53,44 @@ export function nodeRuntime(): Command {
 export class ProcessBackend implements Backend {
   readonly name = 'process';
   private readonly options: ProcessBackendOptions;
+  private readonly spawner: Spawner;
   private readonly children = new Map<string, Child>();
   private listener: (event: BackendEvent) => void = () => {};
   private closed = false;
-  private onEmpty: (() => void) | undefined;
+  private onEmpty: () => void = () => {};
 
   constructor(options: ProcessBackendOptions) {
     this.options = options;
+    this.spawner = new Spawner(options.environment, {
+      spawned: (id, pid, at) => this.onSpawned(id, pid, at),
+      refused: (id, reason) => this.onRefused(id, reason),
+      line: (id, stream, line) => this.onLine(id, stream, line),
+      exited: (id, how, at) => this.onExit(id, how, at),
+    });
   }
 
   onEvent(listener: (event: BackendEvent) => void): void {
     this.listener = listener;
   }
 
+  /** Process id of the spawner. */
+  get spawnerPid(): number | undefined {
+    return this.spawner.pid;
+  }
+
   launch(request: LaunchRequest): Promise<void> {
     if (this.closed) return Promise.reject(refusal('the backend is closed'));
+    const { podId, kind, functionKey, baseDir } = request;
     const { file, args } = this.options.command;
-    let child: ChildProcess;
-    try {
-      child = spawn(file, args, {
-        cwd: request.baseDir,
-        env: this.environmentOf(request),
-        stdio: ['pipe', 'pipe', 'pipe'], // 2
-      });
-    } catch (error) {
-      // An environment that no process can be given (a NUL in a value).
-      return Promise.reject(refusal((error as Error).message));
-    }
     return new Promise((accept, reject) => {
-      child.once('error', (error) => {
-        // spawn says ENOENT of the program where in truth the working directory is missing.
-        const lacksFolder = !existsSync(request.baseDir);
-        reject(refusal(lacksFolder ? `no folder ${request.baseDir}` : error.message));
+      this.children.set(podId, {
+        pod: { podId, kind, functionKey, label: '' },
+        launch: { accept, reject },
+        lastWords: new LastWords(),
+        kill: undefined,
       });
-      child.once('spawn', () => {
-        this.run(request, child);
-        accept();
-      });
+      const env = this.environmentOf(request);
+      this.spawner.spawn({ id: podId, file, args, cwd: baseDir, env });
     });
   }
 
@@ -100,58 +103,62 @@ export class ProcessBackend implements Backend {
     clearTimeout(child.kill?.timer);
     if (graceMs <= 0) {
       child.kill = { at };
-      child.process.kill('SIGKILL');
+      this.spawner.signal(podId, 'SIGKILL');
       return;
     }
-    if (!child.kill) child.process.kill('SIGTERM');
-    child.kill = { at, timer: setTimeout(() => child.process.kill('SIGKILL'), graceMs) };
+    if (!child.kill) this.spawner.signal(podId, 'SIGTERM');
+    const timer = setTimeout(() => this.spawner.signal(podId, 'SIGKILL'), graceMs);
+    child.kill = { at, timer };
   }
 
   async list(): Promise<readonly BackendPod[]> {
-    return [...this.children.values()].map((child) => child.pod);
+    return [...this.children.values()].filter((c) => c.launch === undefined).map((c) => c.pod);
   }
 
   async close(): Promise<void> {
     this.closed = true;
-    if (this.children.size === 0) return;
     const empty = new Promise<void>((resolve) => {
       this.onEmpty = resolve;
     });
     for (const podId of this.children.keys()) await this.terminate(podId, 0);
-    await empty;
+    if (this.children.size > 0) await empty;
+    await this.spawner.close();
   }
 
-  private run(request: LaunchRequest, process: ChildProcess): void {
-    const { podId, kind, functionKey } = request;
-    const pod: BackendPod = { podId, kind, functionKey, label: String(process.pid) };
-    const lastWords = new LastWords();
-    const { stdin, stdout, stderr } = process;
-    if (!stdin || !stdout || !stderr) throw new Error('a child without pipes');
-    // Writing to a child that is gone: nothing is ever written, but closing the pipe may fail.
-    stdin.on('error', () => {});
-    const output = new PodOutput(stdout, stderr, (stream, line) => {
-      if (stream === 'stderr') lastWords.note(line);
-      this.options.onLine(pod, stream, line);
-    });
-    const child: Child = { pod, process, lastWords, output, kill: undefined };
-    this.children.set(podId, child);
-    // A signal that could not be sent, to a process that has just gone.
-    process.on('error', () => {});
-    process.once('exit', (code, signal) => void this.leave(child, code, signal));
-    this.listener({ type: 'started', podId, label: pod.label, at: Date.now() });
-    if (this.closed) process.kill('SIGKILL');
+  private onSpawned(podId: string, pid: number, at: number): void {
+    const child = this.children.get(podId);
+    if (!child) return;
+    const label = String(pid);
+    child.pod = { ...child.pod, label };
+    child.launch?.accept();
+    child.launch = undefined;
+    this.listener({ type: 'started', podId, label, at });
   }
 
-  private async leave(child: Child, code: number | null, signal: string | null): Promise<void> {
-    const at = Date.now();
-    clearTimeout(child.kill?.timer);
-    child.process.stdin?.destroy();
-    await child.output.finish();
-    this.children.delete(child.pod.podId);
-    const what = signal === null ? `exit code ${code}` : `signal ${signal}`;
-    const reason = `${what}${child.lastWords.suffix}`;
-    this.listener({ type: 'exited', podId: child.pod.podId, reason, at }); // 1
-    if (this.children.size === 0) this.onEmpty?.();
+  private onRefused(podId: string, reason: string): void {
+    const child = this.children.get(podId);
+    this.forget(podId);
+    child?.launch?.reject(refusal(reason));
+  }
+
+  private onLine(podId: string, stream: StreamName, line: string): void {
+    const child = this.children.get(podId);
+    if (!child) return;
+    if (stream === 'stderr') child.lastWords.note(line);
+    this.options.onLine(child.pod, stream, line);
+  }
+
+  private onExit(podId: string, how: string, at: number): void {
+    const child = this.children.get(podId);
+    if (!child) return;
+    this.forget(podId);
+    this.listener({ type: 'exited', podId, reason: `${how}${child.lastWords.suffix}`, at }); // 1
+  }
+
+  private forget(podId: string): void {
+    clearTimeout(this.children.get(podId)?.kill?.timer);
+    this.children.delete(podId);
+    if (this.children.size === 0) this.onEmpty();
   }
 
   private environmentOf(request: LaunchRequest): Record<string, string> {
