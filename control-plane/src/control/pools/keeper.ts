@@ -18,9 +18,11 @@ import type { FunctionRecord, NeedMessage, ToScheduler } from '../../shared/mess
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { admit, failingRefusal, refuseAll } from './admission.ts';
+import { Alarm } from './alarm.ts';
 import { HEALTHY, onFailure } from './backoff.ts';
 import { Launcher } from './launcher.ts';
-import { isLive, type Pod, type Pool } from './pool.ts';
+import type { Pod, Pool } from './pool.ts';
+import { PoolTable } from './pool-table.ts';
 import type { CounterSlots } from './slots.ts';
 import { isSettled, upkeep } from './upkeep.ts';
 
@@ -50,15 +52,13 @@ export class PoolKeeper {
   private readonly backends: ReadonlyMap<string, Backend>;
   private readonly launcher: Launcher;
   readonly defaultBackend: string;
-  private readonly byKey = new Map<string, Pool>();
-  /** Deleted, with pods that are still leaving. */
-  private readonly leaving = new Set<Pool>();
+  private readonly table: PoolTable;
+  private readonly alarm: Alarm;
   private readonly byPod = new Map<string, { readonly pool: Pool; readonly pod: Pod }>();
   private jobs = 0;
   private podCount = 0;
   private state: 'running' | 'draining' | 'stopping' = 'running';
   private settled = false;
-  private timer: { readonly at: number; cancel(): void } | undefined;
   private onEmpty: (() => void) | undefined;
 
   constructor(options: PoolKeeperOptions) {
@@ -74,23 +74,26 @@ export class PoolKeeper {
       onTaken: (pod) => this.onTaken(pod),
       onRefused: (pool, pod, reason) => this.onLaunchRefused(pool, pod, reason),
     });
+    this.table = new PoolTable(options.slots, options.log);
+    this.alarm = new Alarm(options.clock, () => this.onAlarm());
     for (const backend of options.backends) backend.onEvent((event) => this.onBackendEvent(event));
   }
 
   // ---- what is asked of it -----------------------------------------------------------------------------------------
 
+  /** Of the functions that are registered. */
   pools(): Iterable<Pool> {
-    return this.byKey.values();
+    return this.table.all();
   }
 
   pool(key: string): Pool | undefined {
-    return this.byKey.get(key);
+    return this.table.get(key);
   }
 
   /** The keys of pools that neither have their minimum nor said why not. Once there was none, there is none. */
   notReady(): readonly string[] {
     if (this.settled) return [];
-    const keys = [...this.byKey.values()].filter((pool) => !isSettled(pool)).map((p) => p.key);
+    const keys = [...this.table.all()].filter((pool) => !isSettled(pool)).map((p) => p.key);
     if (keys.length === 0) this.settled = true;
     return keys;
   }
@@ -99,65 +102,17 @@ export class PoolKeeper {
 
   /** The functions there should be: all of them. */
   apply(functions: readonly RegisteredFunction[]): void {
-    const now = this.options.clock.now();
-    const wanted = new Set(functions.map((f) => f.key));
-    const removed = [...this.byKey.values()].filter((pool) => !wanted.has(pool.key));
-    for (const pool of removed) this.remove(pool, now);
-    const changed = functions.map((f) => this.upsert(f, now)).filter((p) => p !== undefined);
+    const { changed, removed } = this.table.apply(functions, this.options.clock.now());
     if (removed.length === 0 && changed.length === 0) return;
     const upsert = changed.map(recordOf);
     this.options.send({ type: 'functions', upsert, remove: removed.map((p) => p.key) });
     for (const pool of [...removed, ...changed]) this.look(pool);
   }
 
-  private upsert(registered: RegisteredFunction, now: number): Pool | undefined {
-    const { key, revision, manifest } = registered;
-    const pool = this.byKey.get(key);
-    if (!pool) {
-      const created: Pool = {
-        key,
-        slot: this.options.slots.take(now),
-        registered,
-        pods: new Map(),
-        backoff: HEALTHY,
-        lastFailure: undefined,
-        rollTarget: 0,
-        lastRetireAt: Number.NEGATIVE_INFINITY,
-        deleted: false,
-        wakeAt: Number.POSITIVE_INFINITY,
-      };
-      this.byKey.set(key, created);
-      this.options.log.info({ function: key, revision }, 'function registered');
-      return created;
-    }
-    const before = pool.registered;
-    pool.registered = registered;
-    if (before.revision !== revision) {
-      const live = [...pool.pods.values()].filter(isLive).length;
-      pool.rollTarget ||= live; // a roll within a roll: the size is that of before the first
-      pool.backoff = HEALTHY;
-      pool.lastFailure = undefined;
-      this.options.log.info({ function: key, revision, replaces: before.revision }, 'new revision');
-      return pool;
-    }
-    const same = JSON.stringify(before.manifest.spec) === JSON.stringify(manifest.spec);
-    if (same) return undefined;
-    this.options.log.info({ function: key, revision }, 'settings changed');
-    return pool;
-  }
-
-  private remove(pool: Pool, now: number): void {
-    pool.deleted = true;
-    this.byKey.delete(pool.key);
-    this.leaving.add(pool);
-    this.options.slots.giveBack(pool.slot, now);
-    this.options.log.info({ function: pool.key }, 'function removed');
-  }
-
   // ---- from the scheduler ------------------------------------------------------------------------------------------
 
   need(message: NeedMessage): void {
-    const pool = this.byKey.get(message.functionKey);
+    const pool = this.table.get(message.functionKey);
     if (this.state !== 'running') {
       this.options.send(refuseAll(message, 'draining', 'shutting down')); // 4
     } else if (!pool) {
@@ -181,10 +136,7 @@ export class PoolKeeper {
     if (pod.phase.name === 'draining') pod.phase = { ...pod.phase, wasReady: true };
     if (pod.phase.name !== 'starting') return;
     pod.phase = { name: 'ready', since: this.options.clock.now() };
-    if (pod.revision === pool.registered.revision) {
-      pool.backoff = HEALTHY;
-      pool.lastFailure = undefined;
-    }
+    if (pod.revision === pool.registered.revision) pool.backoff = HEALTHY;
     this.look(pool);
   }
 
@@ -243,7 +195,7 @@ export class PoolKeeper {
       for (const { pool, pod } of [...this.byPod.values()]) this.end(pool, pod, graceMs);
       await empty;
     }
-    this.timer?.cancel();
+    this.alarm.cancel();
   }
 
   // ---- from the backend --------------------------------------------------------------------------------------------
@@ -352,7 +304,7 @@ export class PoolKeeper {
       launchedAt: this.options.clock.epoch(),
       needed,
     });
-    this.launcher.order(pool, pod);
+    this.launcher.order(pool, pod, needed);
   }
 
   private cancel(pool: Pool, pod: Pod, reason: string): void {
@@ -384,7 +336,7 @@ export class PoolKeeper {
     pool.pods.delete(pod.podId);
     this.byPod.delete(pod.podId);
     if (pod.kind === 'job') this.jobs--;
-    if (pool.deleted && pool.pods.size === 0) this.leaving.delete(pool);
+    if (pool.deleted && pool.pods.size === 0) this.table.forget(pool);
     this.launcher.release(pod.podId);
     this.options.send({ type: 'pod-exited', podId: pod.podId, reason }); // 2
     if (this.byPod.size === 0) this.onEmpty?.();
@@ -427,20 +379,15 @@ export class PoolKeeper {
 
   private wake(pool: Pool, at: number): void {
     pool.wakeAt = at;
-    if (at === Number.POSITIVE_INFINITY || (this.timer && this.timer.at <= at)) return;
-    this.timer?.cancel();
-    const delay = Math.max(0, at - this.options.clock.now());
-    const timer = this.options.clock.after(delay, () => this.onTimer());
-    this.timer = { at, cancel: () => timer.cancel() };
+    this.alarm.set(at);
   }
 
-  private onTimer(): void {
-    this.timer = undefined;
+  private onAlarm(): void {
     const now = this.options.clock.now();
-    const pools = [...this.byKey.values(), ...this.leaving];
-    for (const pool of pools) if (pool.wakeAt <= now) this.look(pool);
-    // The first of the rest; each `wake` keeps the earliest.
-    for (const pool of pools) this.wake(pool, pool.wakeAt);
+    for (const pool of this.table.withLeaving()) {
+      if (pool.wakeAt <= now) this.look(pool);
+      this.alarm.set(pool.wakeAt);
+    }
   }
 }
 

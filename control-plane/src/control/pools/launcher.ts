@@ -43,11 +43,11 @@ export class Launcher {
     this.queue = new LaunchQueue(options.maxConcurrent);
   }
 
-  /** `launch` follows, or `cancel` takes it back. */
-  order(pool: Pool, pod: Pod): void {
+  /** It is launched in its turn (`pump`), or taken back (`cancel`). `urgent`: a caller waits for it. */
+  order(pool: Pool, pod: Pod, urgent: boolean): void {
     const order = { pool, pod };
     this.orders.set(pod.podId, order);
-    this.queue.add(pool.key, order);
+    this.queue.add(pool.key, order, urgent);
   }
 
   cancel(pod: Pod): void {
@@ -65,7 +65,7 @@ export class Launcher {
   /** Begins what may begin. */
   pump(): void {
     for (let next = this.queue.next(); next; next = this.queue.next()) {
-      const { pool, pod } = next.item;
+      const { pool, pod } = next;
       this.orders.delete(pod.podId);
       this.hold(pool.key, pod.podId);
       this.options.onStarting(pool, pod);

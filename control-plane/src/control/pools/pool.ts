@@ -36,7 +36,7 @@ export interface Pod {
   phase: PodPhase;
 }
 
-/** Why a pod last failed before it was ready. */
+/** Why a pod of this revision last failed before it was ready. Stays when another got ready. */
 export interface PodFailure {
   readonly code: ErrorCode;
   readonly message: string;

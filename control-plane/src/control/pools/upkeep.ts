@@ -61,8 +61,11 @@ export function upkeep(pool: Pool, now: number): Upkeep {
     ...leaving(current, pool.deleted ? current.length : current.length - maxReplicas),
     ...(pool.deleted ? all.filter((pod) => pod.kind === 'job' && !isLeaving(pod)) : []),
   ];
-  // An old revision's code is no longer there to be launched.
-  const queued = all.filter((pod) => pod.phase.name === 'queued' && !isCurrent(pool, pod));
+  // An old revision's code is no longer there to be launched; one that fails is not to be launched now.
+  const suspended = launchesAllowed(pool.backoff, 0, now) === 0;
+  const queued = all.filter(
+    (pod) => pod.phase.name === 'queued' && (suspended || !isCurrent(pool, pod)),
+  );
   const cancel = new Set([...queued, ...unwanted.filter((pod) => pod.phase.name === 'queued')]);
   const drain = unwanted.filter((pod) => pod.phase.name !== 'queued');
 
