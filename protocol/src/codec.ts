@@ -14,6 +14,14 @@ import { Packr, Unpackr } from 'msgpackr';
 import type { Form, Frame, HeaderPairs, LogLevel, Outcome } from './frames.ts';
 import { FORMS, KIND, LOG_LEVELS, OUTCOMES } from './frames.ts';
 import {
+  decodeInvoke,
+  decodeResult,
+  encodeInvoke,
+  encodeResult,
+  INVOKE_ARRAY,
+  RESULT_ARRAY,
+} from './hot-frames.ts';
+import {
   INLINE_BODY_BYTES,
   MAX_FRAME_BYTES,
   MAX_FRAME_DEPTH,
@@ -39,6 +47,14 @@ const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: false, int64AsTy
 
 /** The frame as one binary WebSocket message. The buffer is the caller's. */
 export function encode(frame: Frame): Uint8Array {
+  let bytes: Uint8Array | undefined;
+  if (frame.kind === 'invoke') bytes = encodeInvoke(frame);
+  else if (frame.kind === 'result') bytes = encodeResult(frame);
+  return bytes ?? packr.pack(toArray(frame));
+}
+
+/** The same through msgpackr alone: what the shortcuts of hot-frames.ts are held to. */
+export function encodeByMsgpackr(frame: Frame): Uint8Array {
   return packr.pack(toArray(frame));
 }
 
@@ -132,6 +148,14 @@ function toArray(f: Frame): unknown[] {
  * @throws {FrameError} and nothing else.
  */
 export function decode(bytes: Uint8Array): Frame | undefined {
+  let frame: Frame | undefined;
+  if (bytes[1] === KIND.result && bytes[0] === RESULT_ARRAY) frame = decodeResult(bytes);
+  else if (bytes[1] === KIND.invoke && bytes[0] === INVOKE_ARRAY) frame = decodeInvoke(bytes);
+  return frame ?? decodeByMsgpackr(bytes);
+}
+
+/** The same through the scan and msgpackr alone: what the shortcuts of hot-frames.ts are held to. */
+export function decodeByMsgpackr(bytes: Uint8Array): Frame | undefined {
   scan(bytes);
   let fields: unknown;
   try {
