@@ -1,9 +1,12 @@
 /**
- * Preloaded into every test file (.taprc): tap puts a module of its own into NODE_OPTIONS to follow child processes
- * for coverage, which would also be loaded by every pod and control plane that a test starts.
+ * Preloaded into every test file (.taprc). tap makes each child process load a module of its own, to follow it for
+ * coverage; here that would load into every pod and control plane that a test starts, and is not wanted.
  */
+import processOnSpawn from 'process-on-spawn';
+
+processOnSpawn.removeAllListeners();
 delete process.env.NODE_OPTIONS;
 for (const name of Object.keys(process.env)) {
-  // What the caller's shell configures for its own Simmer is no part of a test.
-  if (name.startsWith('SIMMER_')) delete process.env[name];
+  // Nor is what the caller's shell configures for a Simmer of its own.
+  if (name.startsWith('SIMMER_') || name.startsWith('_TAPJS_')) delete process.env[name];
 }
