@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** From the signal to stop, politely, until it is killed. */
 const STOP_MS = 8_000;
@@ -87,6 +87,16 @@ export function residentMiB(pid: number): number | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Process ids of a process's own children, whichever of its threads started them. */
+export function childrenOf(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')
+      .split(' ')
+      .filter((text) => text !== '')
+      .map(Number),
+  );
 }
 
 /** Polls until `check` gives something. @throws with `what` after `limitMs`. */
