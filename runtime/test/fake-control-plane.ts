@@ -31,6 +31,28 @@ export const RUNTIME = fileURLToPath(new URL('../dist/runtime.cjs', import.meta.
 /** A safety net, so that a condition that never comes fails the test instead of hanging it. */
 const PATIENCE_MS = 20_000;
 
+/** Lets any number of waiters look again when something has come. */
+class Bell {
+  private readonly waiting = new Set<() => void>();
+
+  ring(): void {
+    for (const wake of this.waiting) wake();
+  }
+
+  /** Resolves at the next ring; rejects with `missing` when patience, which ends at `deadline`, is over. */
+  async next(deadline: number, missing: () => string): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const wake = () => {
+        clearTimeout(timer);
+        this.waiting.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(() => reject(new Error(missing())), deadline - Date.now());
+      this.waiting.add(wake);
+    });
+  }
+}
+
 type FrameOf<K extends FrameKind> = Extract<Frame, { kind: K }>;
 
 /** One accepted connection: sends frames, and waits for those that come. */
@@ -40,7 +62,7 @@ export class PodConnection {
   readonly frames: Frame[] = [];
   readonly closed: Promise<{ code: number; reason: string }>;
   private nextStream = 1;
-  private wake: () => void = () => {};
+  private readonly bell = new Bell();
   private isClosed = false;
 
   constructor(ws: WebSocket) {
@@ -49,13 +71,13 @@ export class PodConnection {
       const frame = decode(data as Buffer);
       if (frame === undefined) return;
       this.frames.push(frame);
-      this.wake();
+      this.bell.ring();
     });
     this.closed = new Promise((resolve) => {
       ws.on('close', (code, reason) => {
         this.isClosed = true;
         resolve({ code, reason: reason.toString() });
-        this.wake();
+        this.bell.ring();
       });
     });
     ws.on('error', () => {});
@@ -76,21 +98,11 @@ export class PodConnection {
       const at = this.frames.findIndex(isIt);
       if (at !== -1) return this.frames.splice(at, 1)[0] as FrameOf<K>;
       if (this.isClosed) throw new Error(`closed while waiting for ${kind}`);
-      await this.change(deadline, kind);
-    }
-  }
-
-  private change(deadline: number, what: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new Error(`no ${what} came; had ${this.frames.map((f) => f.kind)}`)),
-        deadline - Date.now(),
+      await this.bell.next(
+        deadline,
+        () => `no ${kind} came; had ${this.frames.map((f) => f.kind)}`,
       );
-      this.wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+    }
   }
 
   /** Takes the hello and answers it. */
@@ -171,14 +183,15 @@ export class FakeControlPlane {
   readonly port: number;
   private readonly server: WebSocketServer;
   private taken = 0;
-  private wake: () => void = () => {};
+  private stopped = false;
+  private readonly bell = new Bell();
 
   private constructor(server: WebSocketServer) {
     this.server = server;
     this.port = (server.address() as AddressInfo).port;
     server.on('connection', (ws) => {
       this.connections.push(new PodConnection(ws));
-      this.wake();
+      this.bell.ring();
     });
   }
 
@@ -201,13 +214,7 @@ export class FakeControlPlane {
   async accept(): Promise<PodConnection> {
     const deadline = Date.now() + PATIENCE_MS;
     while (this.taken >= this.connections.length) {
-      await new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error('no pod dialled')), deadline - Date.now());
-        this.wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
+      await this.bell.next(deadline, () => 'no pod dialled');
     }
     return this.connections[this.taken++] as PodConnection;
   }
@@ -220,8 +227,11 @@ export class FakeControlPlane {
     return pod;
   }
 
-  async close(): Promise<void> {
+  /** Ends every connection and accepts no more. */
+  async stop(): Promise<void> {
     for (const { ws } of this.connections) ws.terminate();
+    if (this.stopped) return;
+    this.stopped = true;
     this.server.close();
     await once(this.server, 'close');
   }
@@ -234,13 +244,13 @@ export class PodProcess {
   readonly lines: string[] = [];
   stderr = '';
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
-  private wake: () => void = () => {};
+  private readonly bell = new Bell();
 
   constructor(child: ChildProcess) {
     this.child = child;
     createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
       this.lines.push(line);
-      this.wake();
+      this.bell.ring();
     });
     child.stderr?.on('data', (data) => {
       this.stderr += data;
@@ -254,16 +264,7 @@ export class PodProcess {
     for (;;) {
       const at = this.lines.findIndex(match);
       if (at !== -1) return this.lines.splice(0, at + 1).at(-1) as string;
-      await new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(
-          () => reject(new Error(`no such line in ${JSON.stringify(this.lines)}`)),
-          deadline - Date.now(),
-        );
-        this.wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
+      await this.bell.next(deadline, () => `no such line in ${JSON.stringify(this.lines)}`);
     }
   }
 
@@ -346,7 +347,7 @@ export class Stage {
   async close(): Promise<void> {
     for (const { child } of this.pods) child.kill('SIGKILL');
     await Promise.all(this.pods.map((pod) => pod.exited));
-    await this.plane.close();
+    await this.plane.stop();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

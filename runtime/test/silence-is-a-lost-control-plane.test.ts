@@ -1,0 +1,42 @@
+import t from 'tap';
+import { Stage } from './fake-control-plane.ts';
+
+t.test('no ping for three heartbeats: it dials again', async (t) => {
+  const stage = await Stage.open(t);
+  stage.start('export default () => 1;');
+  await stage.plane.ready({ heartbeatMs: 20 });
+  t.ok(await stage.plane.ready({ heartbeatMs: 60_000 }));
+});
+
+t.test('pings keep it, and are answered with their nonce', async (t) => {
+  const stage = await Stage.open(t);
+  const silent = await Stage.open(t);
+  const heartbeatMs = 400;
+  stage.start('export default () => 1;');
+  silent.start('export default () => 1;');
+  const [link] = await Promise.all([
+    stage.plane.ready({ heartbeatMs }),
+    silent.plane.ready({ heartbeatMs }),
+  ]);
+  let nonce = 0;
+  const pings = setInterval(() => link.send({ kind: 'ping', nonce: nonce++ }), heartbeatMs / 8);
+  t.teardown(() => clearInterval(pings));
+  // The other one, which hears none, tells when it has been long enough.
+  await silent.plane.ready({ heartbeatMs: 60_000 });
+  await link.expect('pong', (f) => f.nonce === nonce - 1);
+  t.equal(stage.plane.connections.length, 1);
+});
+
+t.test('a handler that blocks the loop is not silence', async (t) => {
+  const stage = await Stage.open(t);
+  stage.start(
+    `export default (ms) => { const end = Date.now() + ms; while (Date.now() < end); return 'done'; }`,
+  );
+  const link = await stage.plane.ready({ heartbeatMs: 50 });
+  const stream = link.call({ input: 1_000 });
+  // Twenty heartbeats' worth of pings wait in the socket meanwhile.
+  const pings = setInterval(() => link.send({ kind: 'ping', nonce: 1 }), 25);
+  t.teardown(() => clearInterval(pings));
+  t.equal(await link.output(stream), 'done');
+  t.equal(stage.plane.connections.length, 1);
+});
