@@ -15,8 +15,7 @@ import { type Assembly, assemble, type FakePod } from './assembly.ts';
 /** Requests in one turn of the event loop: an idle server's, and a busy one's. */
 export const TURNS = [1, 16] as const;
 const INVOCATIONS_A_ROUND = 20_000;
-const WARM_UP_ROUNDS = 3;
-const ROUNDS = 15;
+const WARM_UP_ROUNDS = 2;
 
 /** What is printed: microseconds for each invocation, one a round. */
 export interface OwnTime {
@@ -254,14 +253,14 @@ function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {
   return new Uint8Array(bytes).buffer;
 }
 
-const [functions = '1000', pods = '2000'] = process.argv.slice(2);
+const [functions = '1000', pods = '2000', rounds = '15'] = process.argv.slice(2);
 const one = await Population.create(1, 0);
 const manyFunctions = await Population.create(Number(functions), 0);
 const manyPods = await Population.create(1, Number(pods) - 1);
 const found: OwnTime[] = [];
 for (const turn of TURNS) {
   const times = { turn, one: [] as number[], functions: [] as number[], pods: [] as number[] };
-  for (let round = 0; round < WARM_UP_ROUNDS + ROUNDS; round++) {
+  for (let round = 0; round < WARM_UP_ROUNDS + Number(rounds); round++) {
     for (const [list, population] of [
       [times.one, one],
       [times.functions, manyFunctions],

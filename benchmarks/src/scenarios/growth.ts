@@ -16,6 +16,7 @@ import { type Context, failures, MIN_ROUNDS, type Scenario } from './context.ts'
 const MANY_FUNCTIONS = 1_000;
 const MANY_PODS = 2_000;
 const ZIPF_EXPONENT = 1;
+const OWN_TIME_ROUNDS = 15;
 
 interface Population {
   readonly label: string;
@@ -138,6 +139,7 @@ export const ownTime: Scenario = {
       entry('own-time'),
       String(MANY_FUNCTIONS),
       String(MANY_PODS),
+      String(context.quick ? MIN_ROUNDS : OWN_TIME_ROUNDS),
     ]);
     const found = await readyLine<{ found: OwnTime[] }>(child);
     await child.stop();

@@ -58,7 +58,7 @@ export const warm: Scenario = {
         ),
       );
 
-      for (const connections of [64, 500]) {
+      for (const connections of context.quick ? [64] : [64, 500]) {
         context.log(`throughput at ${connections} connections`);
         const rounds = await interleave(context, targets, connections === 64 ? tight : MIN_ROUNDS, {
           bodyBytes: 256,
