@@ -132,11 +132,13 @@ export class PoolKeeper {
     if (!found) return;
     const { pool, pod } = found;
     this.launcher.release(podId);
-    // Of a deleted function: the scheduler lets it serve what waits before it leaves.
-    if (pod.phase.name === 'draining') pod.phase = { ...pod.phase, wasReady: true };
-    if (pod.phase.name !== 'starting') return;
-    pod.phase = { name: 'ready', since: this.options.clock.now() };
-    if (pod.revision === pool.registered.revision) pool.backoff = HEALTHY;
+    if (pod.phase.name === 'starting') {
+      pod.phase = { name: 'ready', since: this.options.clock.now() };
+      if (pod.revision === pool.registered.revision) pool.backoff = HEALTHY;
+    } else if (pod.phase.name === 'draining') {
+      // Of a deleted function: the scheduler lets it serve what waits before it leaves.
+      pod.phase = { ...pod.phase, wasReady: true };
+    }
     this.look(pool);
   }
 

@@ -57,7 +57,7 @@ export class Launcher {
     this.queue.remove(order.pool.key, order);
   }
 
-  /** It is ready, has failed or is gone: its place is free. */
+  /** It is ready, has failed or is gone: its place is free. `pump` is to follow, once it is known what still waits. */
   release(podId: string): void {
     this.places.get(podId)?.release();
   }
@@ -103,11 +103,12 @@ export class Launcher {
   private hold(key: string, podId: string): void {
     const release = () => {
       timer.cancel();
-      if (!this.places.delete(podId)) return;
-      this.queue.done(key);
-      this.pump();
+      if (this.places.delete(podId)) this.queue.done(key);
     };
-    const timer = this.options.clock.after(PLACE_HOLD_MS, release);
+    const timer = this.options.clock.after(PLACE_HOLD_MS, () => {
+      release();
+      this.pump();
+    });
     this.places.set(podId, { release });
   }
 }

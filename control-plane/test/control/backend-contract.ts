@@ -1,0 +1,137 @@
+/** What holds for every backend (protocol/src/backend.ts). Each backend's test file runs it. */
+import type { Backend, BackendEvent, LaunchRequest } from '@simmer/protocol/backend';
+import type { Test } from 'tap';
+import { manifestOf, until } from './fakes.ts';
+
+/**
+ * The behaviours that a backend under test must be able to launch, by function name (see fixtures/pod.mjs).
+ * `unlaunchable` is a request that the backend must refuse.
+ */
+export interface ContractSubject {
+  readonly backend: Backend;
+  readonly baseDir: string;
+  /** Resolves when the pod's own code runs: it has printed `up`. */
+  up(podId: string): Promise<void>;
+  unlaunchable(request: LaunchRequest): LaunchRequest;
+}
+
+let launched = 0;
+
+export function requestFor(
+  name: string,
+  baseDir: string,
+  more: Partial<LaunchRequest> = {},
+): LaunchRequest {
+  return {
+    podId: `${name}-${++launched}`,
+    kind: 'pool',
+    functionKey: `default/${name}`,
+    spec: manifestOf(name).spec,
+    baseDir,
+    credential: 'credential',
+    address: 'ws://127.0.0.1:1',
+    ...more,
+  };
+}
+
+/** Events by pod, as they came. */
+export function listen(backend: Backend) {
+  const events: BackendEvent[] = [];
+  backend.onEvent((event) => void events.push(event));
+  const of = (podId: string) => events.filter((e) => e.podId === podId);
+  return {
+    events,
+    of,
+    exited: async (podId: string) => {
+      await until(`${podId} exits`, () => of(podId).some((e) => e.type === 'exited'));
+      return of(podId).find((e) => e.type === 'exited') as BackendEvent & { type: 'exited' };
+    },
+  };
+}
+
+export function backendContract(t: Test, make: () => ContractSubject | Promise<ContractSubject>) {
+  const test = (
+    name: string,
+    body: (t: Test, s: ContractSubject, l: ReturnType<typeof listen>) => Promise<unknown>,
+  ) =>
+    t.test(name, async (t) => {
+      const subject = await make();
+      t.teardown(() => subject.backend.close());
+      await body(t, subject, listen(subject.backend));
+    });
+
+  test('a pod starts once, is listed with its label, and exits once', async (t, s, l) => {
+    const request = requestFor('polite', s.baseDir, { kind: 'job' });
+    const before = Date.now();
+    await s.backend.launch(request);
+    const { podId } = request;
+    await until('it starts', () => l.of(podId).length === 1);
+    const [started] = l.of(podId);
+    t.match(started, { type: 'started', label: String });
+    t.ok((started?.at ?? 0) >= before && (started?.at ?? 0) <= Date.now(), 'epoch milliseconds');
+    const label = started?.type === 'started' ? started.label : '';
+    t.strictSame(await s.backend.list(), [
+      { podId, kind: 'job', functionKey: 'default/polite', label },
+    ]);
+    await s.backend.terminate(podId, 20_000);
+    t.match(await l.exited(podId), { type: 'exited', reason: String });
+    await s.backend.terminate(podId, 0);
+    t.strictSame(await s.backend.list(), []);
+    await s.backend.close();
+    t.strictSame(l.of(podId).map((e) => e.type), ['started', 'exited']);
+  });
+
+  test('a pod that ends by itself is told of, with its exit code and last words', async (t, s, l) => {
+    for (const [name, reason] of [
+      ['exits', 'exit code 3: giving up'],
+      ['crashes', 'exit code 1: Error: no database'],
+    ] as const) {
+      const request = requestFor(name, s.baseDir);
+      await s.backend.launch(request);
+      t.match(await l.exited(request.podId), { reason });
+    }
+  });
+
+  test('a pod that does not leave politely is killed after its grace', async (t, s, l) => {
+    const request = requestFor('stubborn', s.baseDir);
+    await s.backend.launch(request);
+    await s.up(request.podId);
+    await s.backend.terminate(request.podId, 300);
+    t.match(await l.exited(request.podId), { reason: /SIGKILL/ });
+  });
+
+  test('no grace is no delay, also for one that was asked politely before', async (t, s, l) => {
+    const request = requestFor('stubborn', s.baseDir);
+    await s.backend.launch(request);
+    await s.up(request.podId);
+    await s.backend.terminate(request.podId, 3_600_000);
+    await s.backend.terminate(request.podId, 0);
+    t.match(await l.exited(request.podId), { reason: /SIGKILL/ });
+  });
+
+  test('a launch that is refused rejects with the reason and gives no event', async (t, s, l) => {
+    const request = s.unlaunchable(requestFor('polite', s.baseDir));
+    await t.rejects(s.backend.launch(request), { code: 'launch_failed' });
+    t.strictSame(await s.backend.list(), []);
+    const next = requestFor('polite', s.baseDir);
+    await s.backend.launch(next);
+    await until('the next starts', () => l.of(next.podId).length === 1);
+    t.strictSame(l.of(request.podId), []);
+  });
+
+  test('unknown pods are ignored', async (t, s) => {
+    await s.backend.terminate('nobody', 0);
+    await s.backend.terminate('nobody', 100);
+    t.strictSame(await s.backend.list(), []);
+  });
+
+  test('closing ends every pod and launches no more', async (t, s, l) => {
+    const requests = ['polite', 'stubborn', 'ticks'].map((name) => requestFor(name, s.baseDir));
+    await Promise.all(requests.map((r) => s.backend.launch(r)));
+    await s.backend.close();
+    for (const { podId } of requests) {
+      t.strictSame(l.of(podId).map((e) => e.type), ['started', 'exited']);
+    }
+    await t.rejects(s.backend.launch(requestFor('polite', s.baseDir)), { code: 'launch_failed' });
+  });
+}
