@@ -17,6 +17,7 @@ import {
   decodeInvoke,
   decodeResult,
   encodeInvoke,
+  encodeInvokeFields,
   encodeResult,
   INVOKE_ARRAY,
   RESULT_ARRAY,
@@ -51,6 +52,53 @@ export function encode(frame: Frame): Uint8Array {
   if (frame.kind === 'invoke') bytes = encodeInvoke(frame);
   else if (frame.kind === 'result') bytes = encodeResult(frame);
   return bytes ?? packr.pack(toArray(frame));
+}
+
+/**
+ * `invoke` from its fields, `traceparent` before the other headers: saves the sender an object and two arrays for each
+ * invocation.
+ */
+export function encodeInvocation(
+  stream: number,
+  executionId: string,
+  attempt: number,
+  budgetMs: number,
+  form: Form,
+  method: string,
+  target: string,
+  traceparent: string,
+  headers: HeaderPairs,
+  body: Uint8Array,
+  more: boolean,
+): Uint8Array {
+  const bytes = encodeInvokeFields(
+    stream,
+    executionId,
+    attempt,
+    budgetMs,
+    form,
+    method,
+    target,
+    traceparent,
+    headers,
+    body,
+    more,
+  );
+  if (bytes !== undefined) return bytes;
+  const all: HeaderPairs = [['traceparent', traceparent], ...headers];
+  return encodeByMsgpackr({
+    kind: 'invoke',
+    stream,
+    executionId,
+    attempt,
+    budgetMs,
+    form,
+    method,
+    target,
+    headers: all,
+    body,
+    more,
+  });
 }
 
 /** The same through msgpackr alone: what the shortcuts of hot-frames.ts are held to. */

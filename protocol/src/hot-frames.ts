@@ -9,6 +9,7 @@
  */
 import {
   FORMS,
+  type Form,
   type HeaderPairs,
   type Invoke,
   KIND,
@@ -16,6 +17,10 @@ import {
   type Result,
 } from './frames.ts';
 import { INLINE_BODY_BYTES } from './limits.ts';
+
+/** First bytes of the two: an array of so many elements, and the kind. */
+export const RESULT_ARRAY = 0x96;
+export const INVOKE_ARRAY = 0x9b;
 
 // ---- writing -----------------------------------------------------------------------------------------------------
 
@@ -104,31 +109,66 @@ function writeBytes(bytes: Uint8Array): void {
 
 const isUint32 = (value: number): boolean => value >>> 0 === value;
 
-/** The frame's bytes, or undefined where it is not of the ordinary kind. */
-export function encodeInvoke(f: Invoke): Uint8Array | undefined {
-  const { headers, body } = f;
+/**
+ * The bytes of an `invoke` with these fields, or undefined where it is not of the ordinary kind.
+ * `traceparent` stands before the headers as one more, unless it is empty.
+ */
+export function encodeInvokeFields(
+  stream: number,
+  executionId: string,
+  attempt: number,
+  budgetMs: number,
+  form: Form,
+  method: string,
+  target: string,
+  traceparent: string,
+  headers: HeaderPairs,
+  body: Uint8Array,
+  more: boolean,
+): Uint8Array | undefined {
+  const count = headers.length + (traceparent === '' ? 0 : 1);
   // A prefix and at most MAX_SHORT_STRING bytes for each string; more makes writeString give up.
-  const strings = 3 + headers.length * 2;
-  if (headers.length > 15 || !begin(FIXED_BYTES + strings * (2 + MAX_SHORT_STRING) + body.length)) {
-    return undefined;
-  }
-  if (!isUint32(f.stream) || !isUint32(f.attempt) || !isUint32(f.budgetMs)) return undefined;
-  slab[at++] = 0x9b; // 11 elements
+  const strings = (3 + count * 2) * (2 + MAX_SHORT_STRING);
+  if (count > 15 || !begin(FIXED_BYTES + strings + body.length)) return undefined;
+  if (!isUint32(stream) || !isUint32(attempt) || !isUint32(budgetMs)) return undefined;
+  slab[at++] = INVOKE_ARRAY;
   slab[at++] = KIND.invoke;
-  writeUint(f.stream);
-  if (!writeString(f.executionId)) return undefined;
-  writeUint(f.attempt);
-  writeUint(f.budgetMs);
-  slab[at++] = f.form === 'raw' ? 1 : 0;
-  if (!writeString(f.method) || !writeString(f.target)) return undefined;
-  slab[at++] = 0x90 | headers.length;
+  writeUint(stream);
+  if (!writeString(executionId)) return undefined;
+  writeUint(attempt);
+  writeUint(budgetMs);
+  slab[at++] = form === 'raw' ? 1 : 0;
+  if (!writeString(method) || !writeString(target)) return undefined;
+  slab[at++] = 0x90 | count;
+  if (traceparent !== '') {
+    slab[at++] = 0x92;
+    if (!writeString('traceparent') || !writeString(traceparent)) return undefined;
+  }
   for (const pair of headers) {
     slab[at++] = 0x92;
     if (!writeString(pair[0]) || !writeString(pair[1])) return undefined;
   }
   writeBytes(body);
-  slab[at++] = f.more ? 0xc3 : 0xc2;
+  slab[at++] = more ? 0xc3 : 0xc2;
   return finish();
+}
+
+/** The frame's bytes, or undefined where it is not of the ordinary kind. */
+export function encodeInvoke(f: Invoke): Uint8Array | undefined {
+  const { stream, executionId, attempt, budgetMs, form, method, target, headers, body, more } = f;
+  return encodeInvokeFields(
+    stream,
+    executionId,
+    attempt,
+    budgetMs,
+    form,
+    method,
+    target,
+    '',
+    headers,
+    body,
+    more,
+  );
 }
 
 /** The frame's bytes, or undefined where it is not of the ordinary kind. */
@@ -137,7 +177,7 @@ export function encodeResult(f: Result): Uint8Array | undefined {
   if (!isUint32(f.stream) || !begin(FIXED_BYTES + 2 * (2 + MAX_SHORT_STRING) + size)) {
     return undefined;
   }
-  slab[at++] = 0x96; // 6 elements
+  slab[at++] = RESULT_ARRAY;
   slab[at++] = KIND.result;
   writeUint(f.stream);
   slab[at++] = OUTCOMES.indexOf(f.outcome);
@@ -301,7 +341,3 @@ export function decodeInvoke(bytes: Uint8Array): Invoke | undefined {
     more,
   };
 }
-
-/** First bytes of the two: an array of so many elements, and the kind. */
-export const RESULT_ARRAY = 0x96;
-export const INVOKE_ARRAY = 0x9b;

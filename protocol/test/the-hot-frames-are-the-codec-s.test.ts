@@ -8,7 +8,10 @@ const text = fc.oneof(
   fc.string({ maxLength: 300 }),
   fc.string({ unit: 'grapheme', maxLength: 50 }),
 );
-const bytes = fc.oneof(fc.uint8Array({ maxLength: 40 }), fc.uint8Array({ minLength: 200, maxLength: 70_000, size: 'max' }));
+const bytes = fc.oneof(
+  fc.uint8Array({ maxLength: 40 }),
+  fc.uint8Array({ minLength: 200, maxLength: 70_000, size: 'max' }),
+);
 const invoke: fc.Arbitrary<Invoke> = fc.record({
   kind: fc.constant('invoke' as const),
   stream: uint.map((n) => n + 1),
@@ -59,22 +62,26 @@ function outcomeOf(run: () => Frame | undefined): string {
   }
 }
 
-t.test('what the shortcut reads, mutated bytes included, the scan and msgpackr read alike', async () => {
-  fc.assert(
-    fc.property(
-      small,
-      fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 3 }),
-      fc.option(fc.nat(400)),
-      (frame, flips, cut) => {
-        const message = Buffer.from(encode(frame));
-        // Near the front, where the fields are; the body is most of the rest.
-        for (const [where, value] of flips) message[where % Math.min(message.length, 120)] = value;
-        const sent = cut === null ? message : message.subarray(0, cut);
-        const a = outcomeOf(() => decode(sent));
-        const b = outcomeOf(() => decodeByMsgpackr(sent));
-        if (a !== b) throw new Error(`${a.slice(0, 300)} is not ${b.slice(0, 300)}`);
-      },
-    ),
-    { numRuns: 3_000 },
-  );
-});
+t.test(
+  'what the shortcut reads, mutated bytes included, the scan and msgpackr read alike',
+  async () => {
+    fc.assert(
+      fc.property(
+        small,
+        fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 3 }),
+        fc.option(fc.nat(400)),
+        (frame, flips, cut) => {
+          const message = Buffer.from(encode(frame));
+          // Near the front, where the fields are; the body is most of the rest.
+          for (const [where, value] of flips)
+            message[where % Math.min(message.length, 120)] = value;
+          const sent = cut === null ? message : message.subarray(0, cut);
+          const a = outcomeOf(() => decode(sent));
+          const b = outcomeOf(() => decodeByMsgpackr(sent));
+          if (a !== b) throw new Error(`${a.slice(0, 300)} is not ${b.slice(0, 300)}`);
+        },
+      ),
+      { numRuns: 3_000 },
+    );
+  },
+);
