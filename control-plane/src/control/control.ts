@@ -77,7 +77,7 @@ export class Control {
     this.management = new ManagementServer({
       sinceSchedulerBeat: () => this.counters.sinceBeat('scheduler', clock.epoch()),
       readiness: () => this.readiness(),
-      metrics: async () => ({ contentType: metrics.contentType, body: await metrics.page() }),
+      metrics: () => ({ contentType: metrics.contentType, body: metrics.page() }),
     });
   }
 

@@ -1,6 +1,7 @@
 /** The management port: health, readiness and metrics, for orchestrators and Prometheus. Not for clients. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { pipeline, Readable } from 'node:stream';
 
 /** The scheduler beats several times a second: silent for this long, its event loop is blocked. */
 export const STALLED_AFTER_MS = 2_000;
@@ -10,8 +11,8 @@ export interface ManagementSource {
   /** Milliseconds since the scheduler's last beat; Infinity before its first. */
   sinceSchedulerBeat(): number;
   readiness(): Readiness;
-  /** The page and its content type. */
-  metrics(): Promise<{ readonly contentType: string; readonly body: string }>;
+  /** The page, in pieces, and its content type. */
+  metrics(): { readonly contentType: string; readonly body: AsyncIterable<string> };
 }
 
 export type Readiness =
@@ -22,7 +23,7 @@ export type Readiness =
 interface Answer {
   readonly status: number;
   readonly contentType: string;
-  readonly body: string;
+  readonly body: string | AsyncIterable<string>;
 }
 
 export class ManagementServer {
@@ -31,7 +32,7 @@ export class ManagementServer {
 
   constructor(source: ManagementSource) {
     this.source = source;
-    this.server = createServer((request, response) => void this.handle(request, response));
+    this.server = createServer((request, response) => this.handle(request, response));
   }
 
   /** Resolves with the port. @throws where it cannot be bound. */
@@ -54,33 +55,31 @@ export class ManagementServer {
     await closed;
   }
 
-  private async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { status, contentType, body } = await this.answer(request);
+  private handle(request: IncomingMessage, response: ServerResponse): void {
+    const { status, contentType, body } = this.answer(request);
     response.writeHead(status, {
       'content-type': contentType,
-      'content-length': Buffer.byteLength(body),
       'cache-control': 'no-store',
       ...(status === 405 ? { allow: 'GET, HEAD' } : {}),
     });
-    response.end(request.method === 'HEAD' ? undefined : body);
+    if (request.method === 'HEAD') response.end();
+    else if (typeof body === 'string') response.end(body);
+    // An error cuts the answer short: a scraper must not take half a page for a whole one.
+    else pipeline(Readable.from(body), response, () => {});
   }
 
-  private async answer(request: IncomingMessage): Promise<Answer> {
+  private answer(request: IncomingMessage): Answer {
     const [path] = (request.url ?? '').split('?', 1);
     const route = ROUTES.get(path as string);
     if (!route) return json(404, { error: `no such route: ${[...ROUTES.keys()].join(', ')}` });
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return json(405, { error: 'only GET and HEAD' });
     }
-    try {
-      return await route(this.source);
-    } catch (error) {
-      return json(500, { error: (error as Error).message });
-    }
+    return route(this.source);
   }
 }
 
-const ROUTES = new Map<string, (source: ManagementSource) => Answer | Promise<Answer>>([
+const ROUTES = new Map<string, (source: ManagementSource) => Answer>([
   ['/healthz', health],
   ['/readyz', readiness],
   ['/metrics', metrics],
@@ -108,8 +107,8 @@ function readiness(source: ManagementSource): Answer {
   }
 }
 
-async function metrics(source: ManagementSource): Promise<Answer> {
-  return { status: 200, ...(await source.metrics()) };
+function metrics(source: ManagementSource): Answer {
+  return { status: 200, ...source.metrics() };
 }
 
 function json(status: number, value: unknown): Answer {

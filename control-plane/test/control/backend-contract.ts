@@ -78,7 +78,10 @@ export function backendContract(t: Test, make: () => ContractSubject | Promise<C
     await s.backend.terminate(podId, 0);
     t.strictSame(await s.backend.list(), []);
     await s.backend.close();
-    t.strictSame(l.of(podId).map((e) => e.type), ['started', 'exited']);
+    t.strictSame(
+      l.of(podId).map((e) => e.type),
+      ['started', 'exited'],
+    );
   });
 
   test('a pod that ends by itself is told of, with its exit code and last words', async (t, s, l) => {
@@ -130,7 +133,10 @@ export function backendContract(t: Test, make: () => ContractSubject | Promise<C
     await Promise.all(requests.map((r) => s.backend.launch(r)));
     await s.backend.close();
     for (const { podId } of requests) {
-      t.strictSame(l.of(podId).map((e) => e.type), ['started', 'exited']);
+      t.strictSame(
+        l.of(podId).map((e) => e.type),
+        ['started', 'exited'],
+      );
     }
     await t.rejects(s.backend.launch(requestFor('polite', s.baseDir)), { code: 'launch_failed' });
   });

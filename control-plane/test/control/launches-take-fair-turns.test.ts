@@ -54,32 +54,36 @@ t.test('never more than the limit, and in the end everything', async () => {
     fc.constant('done' as const),
   );
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 5 }), fc.array(step, { maxLength: 80 }), (limit, steps) => {
-      const queue = new LaunchQueue<string>(limit);
-      const running: string[] = [];
-      let added = 0;
-      let taken = 0;
-      const take = () => {
-        const item = queue.next();
-        if (item === undefined) return false;
-        running.push(item);
-        taken++;
-        return true;
-      };
-      for (const s of steps) {
-        if (s === 'next') take();
-        else if (s === 'done') queue.done(running.pop()?.charAt(0) ?? 'none');
-        else queue.add(s.add, `${s.add}${added++}`, s.urgent);
-        if (running.length > limit) return false;
-      }
-      while (taken < added) {
-        if (!take()) {
-          const ended = running.pop();
-          if (ended === undefined) return false;
-          queue.done(ended.charAt(0));
+    fc.property(
+      fc.integer({ min: 1, max: 5 }),
+      fc.array(step, { maxLength: 80 }),
+      (limit, steps) => {
+        const queue = new LaunchQueue<string>(limit);
+        const running: string[] = [];
+        let added = 0;
+        let taken = 0;
+        const take = () => {
+          const item = queue.next();
+          if (item === undefined) return false;
+          running.push(item);
+          taken++;
+          return true;
+        };
+        for (const s of steps) {
+          if (s === 'next') take();
+          else if (s === 'done') queue.done(running.pop()?.charAt(0) ?? 'none');
+          else queue.add(s.add, `${s.add}${added++}`, s.urgent);
+          if (running.length > limit) return false;
         }
-      }
-      return true;
-    }),
+        while (taken < added) {
+          if (!take()) {
+            const ended = running.pop();
+            if (ended === undefined) return false;
+            queue.done(ended.charAt(0));
+          }
+        }
+        return true;
+      },
+    ),
   );
 });

@@ -31,55 +31,77 @@ function setUp(config: Partial<PoolKeeper['options']['config']> = {}) {
   return { clock, backend, keeper, sent, lines, of, ids, need, news };
 }
 
-t.test('a minimum is launched, announced before the backend is asked, and replaced when it dies', async (t) => {
-  const { keeper, backend, news, ids, lines } = setUp();
-  keeper.apply([registered('f', { minReplicas: 2 })]);
-  const [functions, first, second] = news();
-  t.match(functions, { type: 'functions', upsert: [{ key: 'default/f', slot: 1 }], remove: [] });
-  t.match([first, second], [
-    { type: 'pod-expected', kind: 'pool', needed: false, revision: 'r1', backend: 'process' },
-    { type: 'pod-expected', podId: 'f-boot-2' },
-  ]);
-  t.strictSame(ids(), ['f-boot-1', 'f-boot-2']);
-  t.match(first, { podId: ids()[0], credential: backend.launched[0]?.credential });
-  t.not(backend.launched[0]?.credential, backend.launched[1]?.credential);
-  t.equal(Buffer.from(backend.launched[0]?.credential ?? '', 'base64url').length, 32);
+t.test(
+  'a minimum is launched, announced before the backend is asked, and replaced when it dies',
+  async (t) => {
+    const { keeper, backend, news, ids, lines } = setUp();
+    keeper.apply([registered('f', { minReplicas: 2 })]);
+    const [functions, first, second] = news();
+    t.match(functions, { type: 'functions', upsert: [{ key: 'default/f', slot: 1 }], remove: [] });
+    t.match(
+      [first, second],
+      [
+        { type: 'pod-expected', kind: 'pool', needed: false, revision: 'r1', backend: 'process' },
+        { type: 'pod-expected', podId: 'f-boot-2' },
+      ],
+    );
+    t.strictSame(ids(), ['f-boot-1', 'f-boot-2']);
+    t.match(first, { podId: ids()[0], credential: backend.launched[0]?.credential });
+    t.not(backend.launched[0]?.credential, backend.launched[1]?.credential);
+    t.equal(Buffer.from(backend.launched[0]?.credential ?? '', 'base64url').length, 32);
 
-  await turn();
-  t.strictSame(keeper.notReady(), ['default/f']);
-  backend.start('f-boot-1');
-  for (const podId of ids()) keeper.onPodReady(podId);
-  t.strictSame(keeper.notReady(), []);
-  backend.exit('f-boot-1', 'signal SIGKILL');
-  t.match(news(), [
-    { type: 'pod-started', podId: 'f-boot-1', label: 'pid-of-f-boot-1' },
-    { type: 'pod-exited', podId: 'f-boot-1', reason: 'signal SIGKILL' },
-    { type: 'pod-expected', podId: 'f-boot-3' },
-  ]);
-  t.match(keeper.pool('default/f'), { backoff: { state: 'healthy' }, lastFailure: undefined });
-  t.match(lines.at(-1), { level: 'warn', message: 'pod exited: signal SIGKILL', podId: 'f-boot-1' });
-  t.strictSame(keeper.notReady(), [], 'readiness was reached once and stays');
-});
+    await turn();
+    t.strictSame(keeper.notReady(), ['default/f']);
+    backend.start('f-boot-1');
+    for (const podId of ids()) keeper.onPodReady(podId);
+    t.strictSame(keeper.notReady(), []);
+    backend.exit('f-boot-1', 'signal SIGKILL');
+    t.match(news(), [
+      { type: 'pod-started', podId: 'f-boot-1', label: 'pid-of-f-boot-1' },
+      { type: 'pod-exited', podId: 'f-boot-1', reason: 'signal SIGKILL' },
+      { type: 'pod-expected', podId: 'f-boot-3' },
+    ]);
+    t.match(keeper.pool('default/f'), { backoff: { state: 'healthy' }, lastFailure: undefined });
+    t.match(lines.at(-1), {
+      level: 'warn',
+      message: 'pod exited: signal SIGKILL',
+      podId: 'f-boot-1',
+    });
+    t.strictSame(keeper.notReady(), [], 'readiness was reached once and stays');
+  },
+);
 
-t.test('each unit of a need is answered once: launched up to the maximum, or refused', async (t) => {
-  const { keeper, need, news, of } = setUp();
-  keeper.apply([registered('f', { maxReplicas: 3, overflow: 2 })]);
-  news();
-  need(2);
-  t.match(news().map((m) => m.type), ['pod-expected', 'pod-expected']);
-  need(4);
-  t.match(of('pod-expected'), [{ needed: true, kind: 'pool' }]);
-  t.match(of('launch-refused'), [
-    { kind: 'pool', count: 3, code: 'no_capacity', reason: /at its maximum \(3\)/, hopeless: false },
-  ]);
-  news();
-  need(3, 'job');
-  t.equal(of('pod-expected').length, 2);
-  t.match(of('launch-refused'), [{ kind: 'job', count: 1, reason: /overflow: 2/ }]);
-  news();
-  need(1, 'pool', 'unknown');
-  t.match(news(), [{ count: 1, code: 'function_deleted', hopeless: true }]);
-});
+t.test(
+  'each unit of a need is answered once: launched up to the maximum, or refused',
+  async (t) => {
+    const { keeper, need, news, of } = setUp();
+    keeper.apply([registered('f', { maxReplicas: 3, overflow: 2 })]);
+    news();
+    need(2);
+    t.match(
+      news().map((m) => m.type),
+      ['pod-expected', 'pod-expected'],
+    );
+    need(4);
+    t.match(of('pod-expected'), [{ needed: true, kind: 'pool' }]);
+    t.match(of('launch-refused'), [
+      {
+        kind: 'pool',
+        count: 3,
+        code: 'no_capacity',
+        reason: /at its maximum \(3\)/,
+        hopeless: false,
+      },
+    ]);
+    news();
+    need(3, 'job');
+    t.equal(of('pod-expected').length, 2);
+    t.match(of('launch-refused'), [{ kind: 'job', count: 1, reason: /overflow: 2/ }]);
+    news();
+    need(1, 'pool', 'unknown');
+    t.match(news(), [{ count: 1, code: 'function_deleted', hopeless: true }]);
+  },
+);
 
 t.test('Jobs of all functions together are bounded', async (t) => {
   const { keeper, need, backend, of, news, ids } = setUp({ maxJobs: 3 });
@@ -163,7 +185,10 @@ t.test('a handler that does not load is hopeless at once, until its code changes
   const [podId] = ids() as [string];
   news();
   keeper.onPodFailed(podId, 'handler_not_loaded', "Cannot find module './x.js'");
-  t.match(of('launch-refused'), [{ kind: 'pool', hopeless: true }, { kind: 'job', hopeless: true }]);
+  t.match(of('launch-refused'), [
+    { kind: 'pool', hopeless: true },
+    { kind: 'job', hopeless: true },
+  ]);
   clock.advance(1_000);
   t.match(backend.terminated, [{ podId, graceMs: 0 }], 'it did not exit by itself');
   t.match(keeper.pool('default/f')?.backoff, { failures: 1 }, 'counted once');
@@ -337,7 +362,11 @@ t.test('draining launches nothing more; stopping ends every pod', async (t) => {
   await turn();
   news();
   keeper.drain();
-  t.strictSame(of('pod-exited').map((m) => m.podId), ['f-boot-3'], 'what had not begun');
+  t.strictSame(
+    of('pod-exited').map((m) => m.podId),
+    ['f-boot-3'],
+    'what had not begun',
+  );
   need(1);
   t.match(of('launch-refused'), [{ code: 'draining', hopeless: true, count: 1 }]);
   backend.exit('f-boot-1', 'exit code 1');
@@ -364,14 +393,20 @@ t.test('a pod ended before its backend had it is ended all the same', async (t) 
   t.match(backend.terminated.at(-1), { podId: 'f-boot-1' });
 });
 
-t.test('more functions than blocks share one; a freed block is cleared and used again', async (t) => {
-  const { keeper, clock, of } = setUp();
-  const many = Array.from({ length: 12 }, (_, i) => registered(`f${i}`));
-  keeper.apply(many);
-  t.strictSame(of('functions')[0]?.upsert.map((f) => f.slot), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 0]);
-  keeper.apply(many.slice(1));
-  keeper.apply([...many.slice(1), registered('early')]);
-  clock.advance(10_000);
-  keeper.apply([...many.slice(1), registered('early'), registered('late')]);
-  t.match(of('functions').slice(2), [{ upsert: [{ slot: 0 }] }, { upsert: [{ slot: 1 }] }]);
-});
+t.test(
+  'more functions than blocks share one; a freed block is cleared and used again',
+  async (t) => {
+    const { keeper, clock, of } = setUp();
+    const many = Array.from({ length: 12 }, (_, i) => registered(`f${i}`));
+    keeper.apply(many);
+    t.strictSame(
+      of('functions')[0]?.upsert.map((f) => f.slot),
+      [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 0],
+    );
+    keeper.apply(many.slice(1));
+    keeper.apply([...many.slice(1), registered('early')]);
+    clock.advance(10_000);
+    keeper.apply([...many.slice(1), registered('early'), registered('late')]);
+    t.match(of('functions').slice(2), [{ upsert: [{ slot: 0 }] }, { upsert: [{ slot: 1 }] }]);
+  },
+);

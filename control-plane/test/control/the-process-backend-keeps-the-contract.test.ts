@@ -1,13 +1,13 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BackendPod } from '@simmer/protocol/backend';
 import t from 'tap';
-import { type LogSink, createLog } from '../../src/control/log.ts';
 import { LastWords, logPodLine } from '../../src/control/backends/pod-log.ts';
 import { LineSplitter, MAX_LINE_CHARS } from '../../src/control/backends/pod-output.ts';
 import { ProcessBackend } from '../../src/control/backends/process.ts';
+import { createLog, type LogSink } from '../../src/control/log.ts';
 import { backendContract, listen, requestFor } from './backend-contract.ts';
 import { manifestOf, memoryLog, until } from './fakes.ts';
 
@@ -26,10 +26,10 @@ function make() {
   return { backend, lines, textsOf };
 }
 
+/** A process that has ended and that nobody has waited for yet is not alive. */
 const isAlive = (pid: number) => {
   try {
-    process.kill(pid, 0);
-    return true;
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
   } catch {
     return false;
   }
@@ -138,7 +138,8 @@ t.test('an environment that no process can be given is a refused launch', async 
 t.test('a line of the runtime keeps its fields, any other becomes a message', async (t) => {
   const { log, lines, sink } = memoryLog();
   const pod = { podId: 'p1', functionKey: 'default/f' };
-  const own = '{"time":"now","level":"warn","function":"default/f","executionId":"e","message":"hm"}';
+  const own =
+    '{"time":"now","level":"warn","function":"default/f","executionId":"e","message":"hm"}';
   logPodLine(log, sink, pod, 'stdout', own);
   logPodLine(log, sink, pod, 'stdout', 'plain');
   logPodLine(log, sink, pod, 'stderr', '{"level":"loud","message":"no level of ours"}');
@@ -163,7 +164,16 @@ t.test('last words are the line that says why', async (t) => {
   };
   t.equal(words(), '');
   t.equal(
-    words('/x.js:1', "throw new Error('a')", '^', 'Error: a', '    at x (y:1:2) {', "  code: 'E'", '}', 'Node.js v22.1.0'),
+    words(
+      '/x.js:1',
+      "throw new Error('a')",
+      '^',
+      'Error: a',
+      '    at x (y:1:2) {',
+      "  code: 'E'",
+      '}',
+      'Node.js v22.1.0',
+    ),
     ': Error: a',
   );
   t.equal(words('{"level":"error","message":"bad token"}'), ': bad token');

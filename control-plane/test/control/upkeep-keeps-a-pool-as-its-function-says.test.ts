@@ -108,15 +108,18 @@ t.test('a smaller maximum, and deletion, make pods leave', async (t) => {
   t.same(new Set(deleted.drain), new Set([pods[0], pods[1], all[3]]));
 });
 
-t.test('pods over the minimum are retired once they can have idled for the keep-alive', async (t) => {
-  const spec = { minReplicas: 1, keepAliveMs: 20_000 };
-  const pool = poolOf(spec, [pod(ready(0)), pod(ready(5_000)), pod(ready(9_000))]);
-  t.strictSame(upkeep(pool, 10_000), { ...NOTHING, wakeAt: 20_000 });
-  t.match(upkeep(pool, 20_000), { retire: 2 });
-  pool.lastRetireAt = 20_000;
-  t.strictSame(upkeep(pool, 20_000), { ...NOTHING, wakeAt: 22_000 }, 'asked again in a while');
-  t.match(upkeep(poolOf(spec, [pod(ready(0))]), 1e6), { retire: 0 }, 'the minimum stays');
-});
+t.test(
+  'pods over the minimum are retired once they can have idled for the keep-alive',
+  async (t) => {
+    const spec = { minReplicas: 1, keepAliveMs: 20_000 };
+    const pool = poolOf(spec, [pod(ready(0)), pod(ready(5_000)), pod(ready(9_000))]);
+    t.strictSame(upkeep(pool, 10_000), { ...NOTHING, wakeAt: 20_000 });
+    t.match(upkeep(pool, 20_000), { retire: 2 });
+    pool.lastRetireAt = 20_000;
+    t.strictSame(upkeep(pool, 20_000), { ...NOTHING, wakeAt: 22_000 }, 'asked again in a while');
+    t.match(upkeep(poolOf(spec, [pod(ready(0))]), 1e6), { retire: 0 }, 'the minimum stays');
+  },
+);
 
 t.test('what is late, or stays although it was to leave, is ended', async (t) => {
   const late = pod(starting(100));
@@ -148,7 +151,11 @@ t.test('carried out, its orders come to rest within its bounds', async (t) => {
     .tuple(phase, fc.constantFrom('r0', 'r1'), fc.constantFrom('pool', 'pool', 'job'))
     .map(([p, revision, kind]) => pod(p, revision, kind as Pod['kind']));
   const spec = fc
-    .record({ minReplicas: fc.nat(4), extra: fc.integer({ min: 1, max: 4 }), keepAliveMs: fc.nat(3_000) })
+    .record({
+      minReplicas: fc.nat(4),
+      extra: fc.integer({ min: 1, max: 4 }),
+      keepAliveMs: fc.nat(3_000),
+    })
     .map(({ minReplicas, extra, keepAliveMs }) => ({
       minReplicas,
       maxReplicas: minReplicas + extra,
@@ -164,8 +171,7 @@ t.test('carried out, its orders come to rest within its bounds', async (t) => {
       fc.boolean(),
       fc.constantFrom(0, 1, 600),
       (spec, pods, rollTarget, deleted, sinceFailure) => {
-        const backoff =
-          sinceFailure === 0 ? HEALTHY : onFailure(HEALTHY, 0, NOW - sinceFailure);
+        const backoff = sinceFailure === 0 ? HEALTHY : onFailure(HEALTHY, 0, NOW - sinceFailure);
         const pool = poolOf(spec, pods, { rollTarget, deleted, backoff });
         counts.pools++;
         const served = pods.filter((p) => p.kind === 'pool' && p.phase.name === 'ready').length;

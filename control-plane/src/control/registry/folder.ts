@@ -15,7 +15,7 @@
 import { createHash } from 'node:crypto';
 import { type FSWatcher, watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { dirname, relative } from 'node:path';
+import { dirname, relative, resolve } from 'node:path';
 import type { FunctionManifest, ManifestIssue } from '@simmer/protocol/manifest';
 import { functionKey } from '@simmer/protocol/names';
 import type {
@@ -56,8 +56,6 @@ interface Found {
   readonly warmPools: string[];
   /** Files (relative) with a refused document or that could not be read. */
   readonly broken: Set<string>;
-  /** Folders beside those walked that hold handlers. */
-  readonly handlerFolders: Set<string>;
 }
 
 export class FolderRegistry implements Registry {
@@ -150,7 +148,11 @@ export class FolderRegistry implements Registry {
     );
     if (this.closed) return;
     if (merged.removalPending) this.request(CONFIRM_REMOVAL_MS);
-    this.follow([...walked.folders, ...found.handlerFolders]);
+    // A handler may be where manifests are not looked for, `.build` say.
+    const handlers = [...this.entries.values()].map(({ registered: { baseDir, manifest } }) =>
+      dirname(resolve(baseDir, manifest.spec.handler)),
+    );
+    this.follow([...walked.folders, ...handlers]);
     this.tellWarmPools(found.warmPools);
     const snapshot: RegistrySnapshot = {
       functions: [...this.entries.values()]
@@ -170,7 +172,6 @@ export class FolderRegistry implements Registry {
       refused: [],
       warmPools: [],
       broken: new Set(),
-      handlerFolders: new Set(),
     };
     const present = new Set(walked.files);
     for (const path of this.documents.keys()) if (!present.has(path)) this.documents.delete(path);
@@ -206,12 +207,8 @@ export class FolderRegistry implements Registry {
         found.warmPools.push(functionKey(namespace, name));
       } else {
         const registered = await this.register(document.manifest, dirname(path));
-        if ('key' in registered) {
-          found.given.push({ registered, file, source });
-          found.handlerFolders.add(
-            dirname(`${registered.baseDir}/${registered.manifest.spec.handler}`),
-          );
-        } else refuse(source, [registered]);
+        if ('key' in registered) found.given.push({ registered, file, source });
+        else refuse(source, [registered]);
       }
     }
   }
@@ -286,6 +283,8 @@ export class FolderRegistry implements Registry {
         this.watchers.set(folder, watcher);
         added = true;
       } catch (error) {
+        // Gone already is no failure of watching.
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue;
         if (!this.watchFailed) {
           this.log.warn(
             { folder },

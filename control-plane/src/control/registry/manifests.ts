@@ -29,13 +29,14 @@ export function parseManifests(path: string, text: string): readonly ParsedDocum
       parsed.push({ ok: false, line, issues: [{ field: '', reason }] });
       continue;
     }
-    if (document.contents === null) continue;
-    parsed.push(check(line, () => document.toJS()));
+    const checked = check(line, () => document.toJS());
+    if (checked) parsed.push(checked);
   }
   return parsed;
 }
 
-function check(line: number, toValue: () => unknown): ParsedDocument {
+/** Undefined for an empty document. */
+function check(line: number, toValue: () => unknown): ParsedDocument | undefined {
   let value: unknown;
   try {
     value = toValue();
@@ -44,6 +45,7 @@ function check(line: number, toValue: () => unknown): ParsedDocument {
     const reason = `cannot be read: ${(error as Error).message}`;
     return { ok: false, line, issues: [{ field: '', reason }] };
   }
+  if (value === null || value === undefined) return undefined;
   const resolved = resolveManifest(value);
   return resolved.ok
     ? { ok: true, line, manifest: resolved.manifest }

@@ -1,0 +1,112 @@
+import t from 'tap';
+import { type Counted, Metrics } from '../../src/control/metrics.ts';
+import {
+  allocateCounters,
+  FunctionCounters,
+  HISTOGRAM,
+  ProcessCounters,
+} from '../../src/shared/counters.ts';
+import { parsePrometheus } from './prometheus-text.ts';
+
+function setUp(functions: Counted[], blocks = 10) {
+  const memory = allocateCounters(blocks);
+  const metrics = new Metrics({
+    memory,
+    version: '1.2.3',
+    functions: () => functions,
+    now: () => 5_000,
+  });
+  const read = async () => {
+    const families = parsePrometheus((await Array.fromAsync(metrics.page())).join(''));
+    const value = (name: string, labels: Record<string, string>) =>
+      families
+        .get(name.replace(/_(bucket|sum|count)$/, '')) // of a histogram
+        ?.samples.concat(families.get(name)?.samples ?? [])
+        .find((s) => s.name === name && JSON.stringify(s.labels) === JSON.stringify(labels))?.value;
+    return { families, value };
+  };
+  return { memory, metrics, read };
+}
+
+t.test('what the scheduler counts is on the page, by function', async (t) => {
+  const { memory, read } = setUp([
+    { key: 'default/a', slot: 1 },
+    { key: 'team/b', slot: 2 },
+  ]);
+  const a = new FunctionCounters(memory, 1);
+  a.addGauge('queued', 3);
+  a.addGauge('heldBytes', 4_096);
+  a.addGauge('running', 2);
+  a.addGauge('podsBusy', 1);
+  a.count('accepted');
+  a.count('accepted');
+  a.count('succeeded');
+  a.count('podsLost');
+  a.countError('queue_full');
+  a.countPlacement('warm');
+  a.countMiss('grow');
+  const shared = new ProcessCounters(memory);
+  shared.beat('scheduler', 4_750);
+  shared.totalHeldBytes = 4_096;
+  shared.droppedLogLines = 7;
+
+  const { value, families } = await read();
+  const a1 = { function: 'default/a' };
+  t.equal(value('simmer_function_queue_depth', a1), 3);
+  t.equal(value('simmer_function_held_bytes', a1), 4_096);
+  t.equal(value('simmer_function_running', a1), 2);
+  t.equal(value('simmer_function_running', { function: 'team/b' }), 0);
+  t.equal(value('simmer_pods', { ...a1, state: 'busy' }), 1);
+  t.equal(value('simmer_pods', { ...a1, state: 'idle' }), 0);
+  t.equal(value('simmer_accepted_total', a1), 2);
+  t.equal(value('simmer_invocations_total', { ...a1, code: 'ok' }), 1);
+  t.equal(value('simmer_invocations_total', { ...a1, code: 'queue_full' }), 1);
+  t.equal(
+    value('simmer_invocations_total', { ...a1, code: 'timeout' }),
+    undefined,
+    'no empty series',
+  );
+  t.equal(value('simmer_placements_total', { ...a1, kind: 'warm' }), 1);
+  t.equal(value('simmer_misses_total', { ...a1, kind: 'grow' }), 1);
+  t.equal(value('simmer_pods_lost_total', a1), 1);
+  t.equal(value('simmer_held_bytes', {}), 4_096);
+  t.equal(value('simmer_dropped_log_lines_total', {}), 7);
+  t.equal(value('simmer_thread_beat_age_seconds', { thread: 'scheduler' }), 0.25);
+  t.equal(value('simmer_thread_beat_age_seconds', { thread: 'control' }), Infinity);
+  t.equal(value('simmer_build_info', { version: '1.2.3', node: process.version }), 1);
+  t.ok(families.has('process_resident_memory_bytes'), "and Node's own");
+});
+
+t.test('histograms have cumulative buckets in seconds', async (t) => {
+  const { memory, read } = setUp([{ key: 'default/a', slot: 1 }]);
+  const a = new FunctionCounters(memory, 1);
+  for (const ms of [0.05, 0.1, 3, 3, 70_000]) a.observe(HISTOGRAM.latency, ms);
+  a.observe(HISTOGRAM.wait, 20);
+  a.observe(HISTOGRAM.firstResult, 60);
+  const { value, families } = await read();
+  const latency = (le: string) =>
+    value('simmer_invocation_duration_seconds_bucket', { function: 'default/a', le });
+  t.strictSame(['0.0001', '0.0025', '0.005', '60', '+Inf'].map(latency), [2, 2, 4, 4, 5]);
+  t.equal(value('simmer_invocation_duration_seconds_count', { function: 'default/a' }), 5);
+  const sum = value('simmer_invocation_duration_seconds_sum', { function: 'default/a' }) ?? 0;
+  t.ok(Math.abs(sum - 70.00615) < 1e-9);
+  t.equal(value('simmer_queue_wait_seconds_count', { function: 'default/a' }), 1);
+  const phases = families.get('simmer_cold_start_seconds')?.samples.map((s) => s.labels['phase']);
+  t.strictSame(new Set(phases), new Set(['first_result']));
+});
+
+t.test('the number of series is bounded, whatever the number of functions', async (t) => {
+  const BLOCKS = 20;
+  const functions = Array.from({ length: 500 }, (_, i) => ({
+    key: `default/f${i}`,
+    slot: i < BLOCKS ? i + 1 : 0,
+  }));
+  const { memory, read } = setUp(functions, BLOCKS);
+  for (const { slot } of functions) new FunctionCounters(memory, slot).count('accepted');
+  const { families, value } = await read();
+  for (const { name, samples } of families.values()) {
+    const labels = new Set(samples.map((s) => s.labels['function']).filter((f) => f !== undefined));
+    t.ok(labels.size <= BLOCKS + 1, `${name} has ${labels.size} functions`);
+  }
+  t.equal(value('simmer_accepted_total', { function: 'other' }), 480);
+});
