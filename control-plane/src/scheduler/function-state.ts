@@ -28,7 +28,12 @@ export interface FunctionOwner {
 
 export class FunctionState extends TimerNode {
   readonly key: string;
-  record: FunctionRecord;
+  private current: FunctionRecord;
+  /** What every invocation asks of the spec, without its three objects. */
+  timeoutMs = 0;
+  maxRequestBytes = 0;
+  maxQueued = 0;
+  maxHeldBytes = 0;
   /** Replaced by a block of its own when the function is deleted: the shared one may go to another function. */
   counters: FunctionCounters;
   readonly queue = new InvocationQueue();
@@ -59,8 +64,22 @@ export class FunctionState extends TimerNode {
     super();
     this.owner = owner;
     this.key = record.key;
+    this.current = record;
     this.record = record;
     this.counters = new FunctionCounters(memory, record.slot);
+  }
+
+  get record(): FunctionRecord {
+    return this.current;
+  }
+
+  set record(record: FunctionRecord) {
+    const { spec } = record;
+    this.current = record;
+    this.timeoutMs = spec.timeoutMs;
+    this.maxRequestBytes = spec.maxRequestBytes;
+    this.maxQueued = spec.queue.maxLength;
+    this.maxHeldBytes = spec.queue.maxBytes;
   }
 
   observeService(ms: number): void {

@@ -46,6 +46,10 @@ const NOT_PASSED: ReadonlySet<string> = new Set([
 const JSON_TYPE = 'application/json';
 const AFTER_OUTPUT = 0x7d; // }
 
+// The reply whose cork callback runs: one function for all saves a closure each. Corking is synchronous.
+let flushing: HttpReply;
+const writeFlushing = (): void => flushing.write();
+
 export class HttpReply implements Reply, Flushable {
   private readonly res: HttpResponse;
   private readonly batch: TurnBatch;
@@ -188,14 +192,16 @@ export class HttpReply implements Reply, Flushable {
   flush(): void {
     this.queued = false;
     if (this.gone || this.state === 'done') return;
-    this.res.cork(this.write);
-    if (!this.blocked) this.grant();
+    flushing = this;
+    this.res.cork(writeFlushing);
+    if (this.ungranted > 0 && !this.blocked) this.grant();
   }
 
-  private readonly write = (): void => {
+  /** Called corked. */
+  write(): void {
     if (this.state === 'whole') this.writeWhole();
     else this.writePieces();
-  };
+  }
 
   private writeWhole(): void {
     const { res, body, status } = this;
@@ -212,7 +218,7 @@ export class HttpReply implements Reply, Flushable {
     if (this.state === 'headed') {
       this.state = 'streaming';
       this.writeHead();
-      res.onWritable(this.onWritable);
+      res.onWritable(() => this.onWritable());
     }
     this.pieces = [];
     if (!this.isHead) {
@@ -228,11 +234,11 @@ export class HttpReply implements Reply, Flushable {
     }
   }
 
-  private readonly onWritable = (): boolean => {
+  private onWritable(): boolean {
     this.blocked = false;
     if (!this.gone) this.grant();
     return true;
-  };
+  }
 
   /** H2 */
   private grant(): void {

@@ -16,7 +16,7 @@ import type { FunctionTable } from './function-table.ts';
 import { HttpReply } from './http-reply.ts';
 import { type ExecutionIds, newTraceparent, traceparentOf } from './ids.ts';
 import { Invocation } from './invocation.ts';
-import { RequestBody } from './request-body.ts';
+import { copyOf, RequestBody } from './request-body.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { TurnBatch } from './turn-batch.ts';
 import { type HttpRequest, type HttpResponse, listen, type us_listen_socket, type Uws } from './uws.ts';
@@ -132,11 +132,11 @@ export class Ingress {
     target: string,
   ): void {
     const { scheduler } = this;
-    const { spec } = fn.record;
     const id = this.ids.next();
-    const traceparent = traceparentOf(req.getHeader('traceparent'), req.getHeader('x-trace-id'));
+    const given = req.getHeader('traceparent');
+    const traceparent = traceparentOf(given, given === '' ? req.getHeader('x-trace-id') : '');
 
-    let budgetMs = spec.timeoutMs;
+    let budgetMs = fn.timeoutMs;
     const wanted = req.getHeader('x-timeout-ms');
     if (wanted !== '') {
       budgetMs = TIMEOUT_DIGITS.test(wanted) ? Number(wanted) : 0;
@@ -151,8 +151,8 @@ export class Ingress {
     const lengthHeader = req.getHeader('content-length');
     const chunked = lengthHeader === '' && req.getHeader('transfer-encoding') !== '';
     const length = lengthHeader === '' ? 0 : Number(lengthHeader);
-    if (length > spec.maxRequestBytes) {
-      this.refuse(res, id, traceparent, 'payload_too_large', tooLarge(spec.maxRequestBytes));
+    if (length > fn.maxRequestBytes) {
+      this.refuse(res, id, traceparent, 'payload_too_large', tooLarge(fn.maxRequestBytes));
       return;
     }
     const refusal = scheduler.refusal(fn, length, budgetMs);
@@ -171,7 +171,7 @@ export class Ingress {
       form,
       form === 'raw' ? method : '',
       target,
-      form === 'raw' ? headersOf(req, traceparent) : [['traceparent', traceparent]],
+      form === 'raw' ? headersOf(req) : NO_HEADERS,
       traceparent,
       reply,
       now,
@@ -189,12 +189,12 @@ export class Ingress {
   private receive(res: HttpResponse, invocation: Invocation, declared: number | undefined): void {
     const { scheduler } = this;
     const { fn } = invocation;
-    const max = fn.record.spec.maxRequestBytes;
-    const body = new RequestBody(declared);
+    const max = fn.maxRequestBytes;
+    let body: RequestBody | undefined;
     res.onData((chunk, isLast) => {
       if (invocation.state !== 'receiving') return;
       if (declared === undefined) {
-        if (body.length + chunk.byteLength > max) {
+        if ((body?.length ?? 0) + chunk.byteLength > max) {
           scheduler.fail(invocation, 'payload_too_large', tooLarge(max));
           return;
         }
@@ -205,9 +205,14 @@ export class Ingress {
           return;
         }
       }
-      const whole = body.add(chunk, isLast);
-      if (whole === undefined) return;
-      invocation.body = whole;
+      if (body === undefined && isLast) {
+        invocation.body = copyOf(chunk); // the usual case: all in one piece
+      } else {
+        body ??= new RequestBody(declared);
+        const whole = body.add(chunk, isLast);
+        if (whole === undefined) return;
+        invocation.body = whole;
+      }
       scheduler.submit(invocation);
     });
   }
@@ -240,12 +245,14 @@ function methodsOf(path: string): string | undefined {
   return collection === 'pools' && !name.includes(':') ? 'GET' : undefined;
 }
 
-function headersOf(req: HttpRequest, traceparent: string): HeaderPairs {
+const NO_HEADERS: HeaderPairs = [];
+
+/** The headers of a raw call, without `traceparent`, which travels with every invocation. */
+function headersOf(req: HttpRequest): HeaderPairs {
   const headers: [string, string][] = [];
   req.forEach((name, value) => {
     if (!NOT_FORWARDED.has(name)) headers.push([name, value]);
   });
-  headers.push(['traceparent', traceparent]);
   return headers;
 }
 

@@ -15,7 +15,7 @@
  *      rightly block its event loop.
  *  P5. Bytes that are no frame, and frames that the state does not allow, end the socket and the pod.
  */
-import { decode, encode, FrameError } from '@simmer/protocol/codec';
+import { decode, encode, encodeInvocation, FrameError } from '@simmer/protocol/codec';
 import { CLOSE, type CloseReason, type Frame, type HeaderPairs } from '@simmer/protocol/frames';
 import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
 import type { Invocation } from './invocation.ts';
@@ -78,19 +78,23 @@ export class PodSocket extends TimerNode implements PodLink, Flushable {
     const { body, stream } = invocation;
     const more = body.length > INLINE_BODY_BYTES;
     invocation.credit = WINDOW_BYTES;
-    this.send({
-      kind: 'invoke',
-      stream,
-      executionId: invocation.id,
-      attempt: invocation.attempts,
-      budgetMs,
-      form: invocation.form,
-      method: invocation.method,
-      target: invocation.target,
-      headers: invocation.headers,
-      body: more ? body.subarray(0, INLINE_BODY_BYTES) : body,
-      more,
-    });
+    if (this.state.kind === 'closed') return;
+    this.out.push(
+      encodeInvocation(
+        stream,
+        invocation.id,
+        invocation.attempts,
+        budgetMs,
+        invocation.form,
+        invocation.method,
+        invocation.target,
+        invocation.traceparent,
+        invocation.headers,
+        more ? body.subarray(0, INLINE_BODY_BYTES) : body,
+        more,
+      ),
+    );
+    this.markDirty();
     if (more) {
       const credit = WINDOW_BYTES - INLINE_BODY_BYTES;
       this.senders.set(stream, { stream, body, offset: INLINE_BODY_BYTES, credit });

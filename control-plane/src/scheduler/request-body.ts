@@ -1,5 +1,5 @@
 /**
- * A request's body as it arrives. uWebSockets.js neuters each chunk when its callback returns, so it is copied once:
+ * A request's body that arrives in several pieces. uWebSockets.js neuters each chunk when its callback returns, so it is copied once:
  * into a buffer of the declared length, or as parts where none was declared.
  */
 export class RequestBody {
@@ -20,12 +20,6 @@ export class RequestBody {
   /** Copies the chunk; the whole body once `isLast`. */
   add(chunk: ArrayBuffer, isLast: boolean): Uint8Array | undefined {
     const bytes = new Uint8Array(chunk);
-    if (isLast && this.received === 0) {
-      // The usual case: all in one piece. Small buffers share a slab.
-      const body = Buffer.allocUnsafe(bytes.length);
-      body.set(bytes);
-      return body;
-    }
     if (this.declared !== undefined) {
       this.whole ??= Buffer.allocUnsafeSlow(this.declared);
       this.whole.set(bytes, this.received);
@@ -37,4 +31,11 @@ export class RequestBody {
     if (!isLast) return undefined;
     return this.whole ?? Buffer.concat(this.parts ?? []);
   }
+}
+
+/** A body that came in one piece; small ones share a slab. */
+export function copyOf(chunk: ArrayBuffer): Uint8Array {
+  const body = Buffer.allocUnsafe(chunk.byteLength);
+  body.set(new Uint8Array(chunk));
+  return body;
 }

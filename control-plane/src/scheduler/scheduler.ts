@@ -92,13 +92,12 @@ export class Scheduler implements InvocationOwner {
   }
 
   private admissionInput(fn: FunctionState, bytes: number, budgetMs: number): AdmissionInput {
-    const { queue } = fn.record.spec;
     return {
       freeSlot: fn.available.available > 0 && fn.queue.length === 0,
       queued: fn.queue.length,
-      maxQueued: queue.maxLength,
+      maxQueued: fn.maxQueued,
       heldBytes: fn.heldBytes + bytes,
-      maxHeldBytes: queue.maxBytes,
+      maxHeldBytes: fn.maxHeldBytes,
       totalHeldBytes: this.heldBytes + bytes,
       maxTotalHeldBytes: this.limits.maxQueuedBytes,
       servingSlots: fn.servingSlots,
@@ -138,7 +137,7 @@ export class Scheduler implements InvocationOwner {
   /** For a body of unknown length: whether what is held for it still fits. */
   overBytes(fn: FunctionState): ErrorCode | undefined {
     if (this.heldBytes > this.limits.maxQueuedBytes) return 'overloaded';
-    return fn.heldBytes > fn.record.spec.queue.maxBytes ? 'queue_full' : undefined;
+    return fn.heldBytes > fn.maxHeldBytes ? 'queue_full' : undefined;
   }
 
   /** Its body is complete: dispatch it, or let it wait. */
@@ -152,7 +151,7 @@ export class Scheduler implements InvocationOwner {
       return;
     }
     // The slot or place it was admitted for may have gone to another while its body came.
-    if (fn.queue.length >= fn.record.spec.queue.maxLength) {
+    if (fn.queue.length >= fn.maxQueued) {
       this.fail(invocation, 'queue_full', 'The queue filled up while the body was received.');
       return;
     }

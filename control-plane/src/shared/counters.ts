@@ -60,13 +60,24 @@ export type HistogramName = (typeof HISTOGRAMS)[number];
 
 export const ERROR_CODES = Object.keys(ERRORS) as ErrorCode[];
 
+/**
+ * A block begins on a cache line (8 doubles), with what every invocation touches first: gauges, counters and placements
+ * are its first two lines, and a histogram's count, sum and buckets of up to 5 ms share one. A thousand functions called
+ * in turn are then a thousand times six lines, not twenty.
+ */
+const CACHE_LINE = 8;
+const aligned = (length: number): number => Math.ceil(length / CACHE_LINE) * CACHE_LINE;
+
 const AT_COUNTERS = GAUGES.length;
 const AT_PLACEMENTS = AT_COUNTERS + COUNTERS.length;
-const AT_MISSES = AT_PLACEMENTS + PLACEMENTS.length;
+const AT_HISTOGRAMS = aligned(AT_PLACEMENTS + PLACEMENTS.length);
+const AT_COUNT = 0;
+const AT_SUM_MS = 1;
+const AT_BUCKETS = 2;
+const HISTOGRAM_LENGTH = aligned(AT_BUCKETS + BUCKET_COUNT);
+const AT_MISSES = AT_HISTOGRAMS + HISTOGRAMS.length * HISTOGRAM_LENGTH;
 const AT_ERRORS = AT_MISSES + MISSES.length;
-const AT_HISTOGRAMS = AT_ERRORS + ERROR_CODES.length;
-const HISTOGRAM_LENGTH = BUCKET_COUNT + 2; // buckets, count, sum in milliseconds
-const BLOCK_LENGTH = AT_HISTOGRAMS + HISTOGRAMS.length * HISTOGRAM_LENGTH;
+const BLOCK_LENGTH = aligned(AT_ERRORS + ERROR_CODES.length);
 
 /** Header: epoch milliseconds of each thread's last beat, then process-wide values. */
 const HEADER_LENGTH = 16;
@@ -96,77 +107,94 @@ export interface HistogramSnapshot {
   readonly sumSeconds: number;
 }
 
+/** One view of the memory for all blocks of a thread: a typed array each would be two more cache lines for each function. */
+const views = new WeakMap<SharedArrayBuffer, Float64Array>();
+function viewOf(memory: SharedArrayBuffer): Float64Array {
+  let view = views.get(memory);
+  if (view === undefined) {
+    view = new Float64Array(memory);
+    views.set(memory, view);
+  }
+  return view;
+}
+
 /** One function's block. Both threads make their own view of it. */
 export class FunctionCounters {
   private readonly at: Float64Array;
+  private readonly base: number;
 
   constructor(memory: SharedArrayBuffer, slot: number) {
-    this.at = new Float64Array(memory, (HEADER_LENGTH + slot * BLOCK_LENGTH) * 8, BLOCK_LENGTH);
+    this.at = viewOf(memory);
+    this.base = HEADER_LENGTH + slot * BLOCK_LENGTH;
+  }
+
+  private add(index: number, by: number): void {
+    const i = this.base + index;
+    this.at[i] = (this.at[i] as number) + by;
+  }
+
+  private read(index: number): number {
+    return this.at[this.base + index] as number;
   }
 
   /** Adds to a gauge: several functions may share the block of OTHER_SLOT. */
   addGauge(name: Gauge, by: number): void {
-    const i = GAUGE_AT[name];
-    this.at[i] = (this.at[i] as number) + by;
+    this.add(GAUGE_AT[name], by);
   }
   count(name: Counter): void {
-    const i = COUNTER_AT[name];
-    this.at[i] = (this.at[i] as number) + 1;
+    this.add(COUNTER_AT[name], 1);
   }
   countPlacement(kind: PlacementKind): void {
-    const i = PLACEMENT_AT[kind];
-    this.at[i] = (this.at[i] as number) + 1;
+    this.add(PLACEMENT_AT[kind], 1);
   }
   countMiss(kind: MissKind): void {
-    const i = MISS_AT[kind];
-    this.at[i] = (this.at[i] as number) + 1;
+    this.add(MISS_AT[kind], 1);
   }
   countError(code: ErrorCode): void {
-    const i = ERROR_AT[code];
-    this.at[i] = (this.at[i] as number) + 1;
+    this.add(ERROR_AT[code], 1);
   }
   /** `histogram` is the index of a name in HISTOGRAMS. */
   observe(histogram: number, ms: number): void {
     const base = AT_HISTOGRAMS + histogram * HISTOGRAM_LENGTH;
     let bucket = 0;
     while (bucket < BUCKETS_MS.length && ms > (BUCKETS_MS[bucket] as number)) bucket++;
-    this.at[base + bucket] = (this.at[base + bucket] as number) + 1;
-    this.at[base + BUCKET_COUNT] = (this.at[base + BUCKET_COUNT] as number) + 1;
-    this.at[base + BUCKET_COUNT + 1] = (this.at[base + BUCKET_COUNT + 1] as number) + ms;
+    this.add(base + AT_BUCKETS + bucket, 1);
+    this.add(base + AT_COUNT, 1);
+    this.add(base + AT_SUM_MS, ms);
   }
 
   gauge(name: Gauge): number {
-    return this.at[GAUGE_AT[name]] as number;
+    return this.read(GAUGE_AT[name]);
   }
   counter(name: Counter): number {
-    return this.at[COUNTER_AT[name]] as number;
+    return this.read(COUNTER_AT[name]);
   }
   placement(kind: PlacementKind): number {
-    return this.at[PLACEMENT_AT[kind]] as number;
+    return this.read(PLACEMENT_AT[kind]);
   }
   miss(kind: MissKind): number {
-    return this.at[MISS_AT[kind]] as number;
+    return this.read(MISS_AT[kind]);
   }
   errors(code: ErrorCode): number {
-    return this.at[ERROR_AT[code]] as number;
+    return this.read(ERROR_AT[code]);
   }
   histogram(name: HistogramName): HistogramSnapshot {
     const base = AT_HISTOGRAMS + HISTOGRAMS.indexOf(name) * HISTOGRAM_LENGTH;
     const cumulative: number[] = [];
     let total = 0;
     for (let i = 0; i < BUCKET_COUNT; i++) {
-      total += this.at[base + i] as number;
+      total += this.read(base + AT_BUCKETS + i);
       cumulative.push(total);
     }
     return {
       cumulative,
-      count: this.at[base + BUCKET_COUNT] as number,
-      sumSeconds: (this.at[base + BUCKET_COUNT + 1] as number) / 1000,
+      count: this.read(base + AT_COUNT),
+      sumSeconds: this.read(base + AT_SUM_MS) / 1000,
     };
   }
   /** Before a block is given to another function. */
   reset(): void {
-    this.at.fill(0);
+    this.at.fill(0, this.base, this.base + BLOCK_LENGTH);
   }
 }
 
