@@ -57,8 +57,10 @@ export function closedLoop(spec: LoadSpec, mode: ClosedLoop): Promise<LoadResult
           const now = performance.now();
           busy--;
           recorder.answer(answer, c.since, now);
-          if (!answer.close) next(c, now);
-          else if (busy === 0 && now >= end) finish();
+          if (answer.close && busy === 0 && now >= end) finish();
+        },
+        onFree(c) {
+          next(c, performance.now());
         },
         onGone(c, reason, wasBusy) {
           connections.delete(c);

@@ -3,8 +3,10 @@ import { createConnection, type Socket } from 'node:net';
 import { type Answer, ResponseParser } from './response-parser.ts';
 
 export interface ConnectionEvents {
-  /** The request was answered; the connection is free again unless `answer.close`. */
+  /** The request was answered. */
   onAnswer(connection: LoadConnection, answer: Answer): void;
+  /** Answered, and its request wholly written: the next one may go. */
+  onFree(connection: LoadConnection): void;
   /** It is gone. `reason`: an errno, `closed`, or `bad_response`. `busy`: with a request unanswered. */
   onGone(connection: LoadConnection, reason: string, busy: boolean): void;
 }
@@ -16,7 +18,7 @@ export interface ConnectionEvents {
 const READ_BUFFER = Buffer.allocUnsafeSlow(262_144);
 
 export class LoadConnection {
-  /** When the request under way was due or written, by the generator's clock. */
+  /** When the request under way was due or written; while free, when it became so. By the generator's clock. */
   since = 0;
   busy = false;
   private readonly socket: Socket;
@@ -25,7 +27,12 @@ export class LoadConnection {
   constructor(port: number, events: ConnectionEvents) {
     const parser = new ResponseParser((answer) => {
       this.busy = false;
+      const { close } = answer;
       events.onAnswer(this, answer);
+      if (close) return;
+      // A refusal may come while the body is still on its way: the next request would only wait behind it.
+      if (this.socket.writableLength > 0) this.socket.once('drain', () => this.free(events));
+      else this.free(events);
     });
     const leave = (reason: string) => {
       if (this.gone) return;
@@ -56,6 +63,10 @@ export class LoadConnection {
       leave('closed');
     });
     this.socket.on('close', () => leave('closed'));
+  }
+
+  private free(events: ConnectionEvents): void {
+    if (!this.gone) events.onFree(this);
   }
 
   send(request: Buffer, since: number): void {

@@ -23,6 +23,8 @@ import {
 const TICK_MS = 1;
 /** Connections opened in one tick: a burst of thousands of SYNs would measure the listen backlog instead. */
 const MAX_OPENS_PER_TICK = 64;
+/** A connection that idled this long is not used again: servers close theirs after ten seconds or so, and a request may cross with that. */
+const MAX_IDLE_MS = 4_000;
 
 export function openLoop(spec: LoadSpec, mode: OpenLoop): Promise<LoadResult> {
   const requests = requestsOf(spec);
@@ -69,10 +71,14 @@ export function openLoop(spec: LoadSpec, mode: OpenLoop): Promise<LoadResult> {
       const connection = new LoadConnection(spec.port, {
         onAnswer(c, answer) {
           recorder.answer(answer, c.since, performance.now());
-          if (!answer.close) free.push(c);
           settled();
+        },
+        onFree(c) {
+          if (over) return;
+          c.since = performance.now();
+          free.push(c);
           // A request that waits for a connection goes at once, not at the next tick.
-          if (!over) pump(0);
+          pump(0);
         },
         onGone(c, reason, wasBusy) {
           connections.delete(c);
@@ -87,17 +93,26 @@ export function openLoop(spec: LoadSpec, mode: OpenLoop): Promise<LoadResult> {
       connections.add(connection);
       return connection;
     };
+    const usable = (now: number): LoadConnection | undefined => {
+      for (let c = free.pop(); c !== undefined; c = free.pop()) {
+        if (dead.has(c)) continue;
+        if (now - c.since < MAX_IDLE_MS) return c;
+        connections.delete(c);
+        c.close();
+      }
+      return undefined;
+    };
     const pump = (mayOpen: number) => {
       const now = performance.now();
       let opens = mayOpen;
       while (sent < total && due(sent) <= now) {
-        let connection = free.pop();
-        while (connection !== undefined && dead.has(connection)) connection = free.pop();
+        let connection = usable(now);
         if (connection === undefined) {
           if (opens === 0 || connections.size >= mode.maxConnections) return; // O1: it waits
           opens--;
           connection = open();
         }
+        recorder.late(now - due(sent), due(sent));
         connection.send(requests[draw()] as Buffer, due(sent)); // O2
         sent++;
       }

@@ -18,6 +18,8 @@ export interface LoadResult {
   readonly ok: Summary;
   readonly refused: Summary;
   readonly all: Summary;
+  /** How long after they were due requests were written: the generator's own part of the latencies, and its wait for a connection. */
+  readonly late: Summary;
   /** Seconds; of the 429s that had the header. */
   readonly retryAfter: {
     readonly with: number;
@@ -41,6 +43,7 @@ export class Recorder {
   private readonly ok = new Histogram();
   private readonly refused = new Histogram();
   private readonly all = new Histogram();
+  private readonly lateness = new Histogram();
   private readonly retryAfter = { with: 0, without: 0, minS: Number.POSITIVE_INFINITY, maxS: 0 };
   private readonly okBySecond: number[] = [];
   private readonly cpu = process.cpuUsage();
@@ -79,6 +82,10 @@ export class Recorder {
     }
   }
 
+  late(ms: number, since: number): void {
+    if (since >= this.fromMs && since < this.toMs) this.lateness.record(ms);
+  }
+
   error(reason: string): void {
     this.errors[reason] = (this.errors[reason] ?? 0) + 1;
   }
@@ -102,6 +109,7 @@ export class Recorder {
       ok: this.ok.summary(),
       refused: this.refused.summary(),
       all: this.all.summary(),
+      late: this.lateness.summary(),
       retryAfter: this.retryAfter,
       okBySecond: this.okBySecond,
     };
