@@ -17,7 +17,9 @@ function setUp(functions: Counted[], blocks = 10) {
     now: () => 5_000,
   });
   const read = async () => {
-    const families = parsePrometheus((await Array.fromAsync(metrics.page())).join(''));
+    let page = '';
+    for await (const piece of metrics.page()) page += piece;
+    const families = parsePrometheus(page);
     const value = (name: string, labels: Record<string, string>) =>
       families
         .get(name.replace(/_(bucket|sum|count)$/, '')) // of a histogram
