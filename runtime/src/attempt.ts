@@ -140,6 +140,11 @@ function tell(attempt: Attempt, cause: AbortCause): void {
   attempt.announce(reasonOf(cause));
 }
 
+/** Told to stop by the control plane, or cut off from it: whatever the handler still makes, its answer is settled. */
+export function isStopped(state: AttemptState): boolean {
+  return state.kind === 'ended' || (state.kind === 'aborted' && state.cause !== 'deadline');
+}
+
 /** A3 */
 export function isSilent(state: AttemptState): boolean {
   return state.kind === 'aborted' && state.cause === 'lost';

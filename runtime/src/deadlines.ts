@@ -13,22 +13,27 @@ export interface Watched {
   expire(): void;
 }
 
+/** Calls back once after `ms`; returns what takes it back. */
+export type SetTimer = (callback: () => void, ms: number) => () => void;
+
 /** setTimeout counts to 2^31 ms; a later deadline is looked at again then. */
 const MAX_TIMER_MS = 2_147_483_647;
 
 type Timer =
   | { readonly kind: 'idle' }
-  | { readonly kind: 'set'; readonly at: number; readonly handle: NodeJS.Timeout };
+  | { readonly kind: 'set'; readonly at: number; readonly clear: () => void };
 const IDLE: Timer = { kind: 'idle' };
 
 export class Deadlines {
   private readonly watched = new Set<Watched>();
   private timer: Timer = IDLE;
   private readonly now: () => number;
+  private readonly setTimer: SetTimer;
 
   /** `now`: milliseconds of a monotonic clock. */
-  constructor(now: () => number) {
+  constructor(now: () => number, setTimer: SetTimer) {
     this.now = now;
+    this.setTimer = setTimer;
   }
 
   add(item: Watched): void {
@@ -42,10 +47,10 @@ export class Deadlines {
   }
 
   private arm(at: number): void {
-    if (this.timer.kind === 'set') clearTimeout(this.timer.handle);
+    if (this.timer.kind === 'set') this.timer.clear();
     // Rounded up: a timer that fires early would find nothing over and be set again for a fraction of a millisecond.
     const ms = Math.min(MAX_TIMER_MS, Math.max(1, Math.ceil(at - this.now())));
-    this.timer = { kind: 'set', at, handle: setTimeout(this.fire, ms) };
+    this.timer = { kind: 'set', at, clear: this.setTimer(this.fire, ms) };
   }
 
   private readonly fire = (): void => {

@@ -12,7 +12,7 @@ import type { Invoke, Welcome } from '@simmer/protocol/frames';
 import type { AbortCause, Host } from './attempt.ts';
 import { Attempt, isSilent } from './attempt.ts';
 import type { Connection } from './connection.ts';
-import { Deadlines } from './deadlines.ts';
+import { Deadlines, type SetTimer } from './deadlines.ts';
 import type { Failure } from './failure.ts';
 import { failure, failureOf, stackOf } from './failure.ts';
 import type { Handlers } from './handler.ts';
@@ -24,7 +24,7 @@ import { runValue } from './value.ts';
 export class Executor implements Host {
   readonly functionKey: string;
   readonly capacity: number;
-  readonly deadlines: Deadlines = new Deadlines(() => performance.now());
+  readonly deadlines: Deadlines = new Deadlines(() => performance.now(), setTimer);
   readonly log: Log;
   readonly running: Set<Attempt> = new Set();
   /** Runs when the last attempt has ended. */
@@ -118,3 +118,8 @@ function stopped(cause: AbortCause): Failure {
     ? failure('timeout', 'timeout', 'the handler was stopped at its deadline')
     : failure('cancelled', 'cancelled', 'the handler was stopped');
 }
+
+const setTimer: SetTimer = (callback, ms) => {
+  const timer = setTimeout(callback, ms);
+  return () => clearTimeout(timer);
+};

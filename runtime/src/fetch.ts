@@ -11,7 +11,7 @@ import { firstHeader } from './raw-request.ts';
 
 type RequestBodyInit = NonNullable<NonNullable<ConstructorParameters<typeof Request>[1]>['body']>;
 
-/** Touches the classes, so that loading them is part of getting ready and not of the first call. */
+/** Touches the classes, so that loading them is not left to the first call. Cheap when they are. */
 export function warmFetch(): void {
   void new Response(new Request('http://warm/').body);
 }

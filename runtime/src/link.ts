@@ -24,6 +24,10 @@ export interface LinkOwner {
   welcomed(connection: Connection): void;
   invoke(connection: Connection, limits: Welcome, frame: Invoke): boolean;
   drain(graceMs: number): void;
+  /** The control plane is away: once an outage, with the first reason. */
+  lost(address: string, reason: string): void;
+  /** It is back. */
+  found(address: string): void;
   /** The control plane has refused this pod for good. */
   refused(reason: string): void;
 }
@@ -40,6 +44,7 @@ export class Link implements ConnectionOwner {
   private address: string;
   private credential: string;
   private state: State;
+  private away = false;
   /** Left behind by `goaway` (L1). */
   private readonly leaving = new Set<Connection>();
 
@@ -84,6 +89,8 @@ export class Link implements ConnectionOwner {
   welcomed(connection: Connection, welcome: Welcome): void {
     this.credential = welcome.session; // L2
     this.state = { kind: 'serving', connection };
+    if (this.away) this.owner.found(this.address);
+    this.away = false;
     this.owner.welcomed(connection);
   }
 
@@ -117,6 +124,8 @@ export class Link implements ConnectionOwner {
       this.owner.refused(end.reason);
       return;
     }
+    if (!this.away) this.owner.lost(this.address, end.reason);
+    this.away = true;
     this.backoff.held(end.uptimeMs);
     this.state = { kind: 'waiting', timer: setTimeout(() => this.dial(), this.backoff.next()) }; // L3
   }

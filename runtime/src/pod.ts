@@ -69,9 +69,15 @@ export class Pod implements LinkOwner {
 
   private loaded(handlers: Handlers): void {
     if (this.state.kind !== 'loading') return;
-    if (handlers.fetch !== undefined) warmFetch();
     this.state = { kind: 'serving', handlers };
-    this.link.current?.send(READY); // P1
+    if (this.link.current !== undefined) this.announce(this.link.current);
+  }
+
+  /** P1 */
+  private announce(connection: Connection): void {
+    connection.send(READY);
+    // After it, so that Node's fetch classes are loaded (30 ms) while the control plane takes note.
+    if (this.state.kind === 'serving' && this.state.handlers.fetch) setImmediate(warmFetch);
   }
 
   private notLoaded(error: unknown): void {
@@ -121,7 +127,7 @@ export class Pod implements LinkOwner {
         connection.send(DRAINING);
         return;
       case 'serving':
-        connection.send(READY); // P1
+        this.announce(connection);
         return;
       default:
         return;
@@ -134,6 +140,14 @@ export class Pod implements LinkOwner {
     if (state.kind !== 'serving' && state.kind !== 'draining') return state.kind === 'exiting';
     this.executor.start(connection, limits, frame, state.handlers);
     return true;
+  }
+
+  lost(address: string, reason: string): void {
+    this.executor.log.write('warn', `no connection to the control plane at ${address}: ${reason}`);
+  }
+
+  found(address: string): void {
+    this.executor.log.write('info', `connected to the control plane at ${address} again`);
   }
 
   refused(reason: string): void {

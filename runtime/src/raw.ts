@@ -5,6 +5,7 @@
 import type { HeaderPairs, Invoke } from '@simmer/protocol/frames';
 import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
 import type { Attempt } from './attempt.ts';
+import { isStopped } from './attempt.ts';
 import { contentType } from './content-type.ts';
 import { Context } from './context.ts';
 import type { Executor } from './executor.ts';
@@ -91,7 +92,7 @@ async function sendResponse(
     held.push(piece);
     heldBytes += piece.length;
     if (out !== undefined || heldBytes > INLINE_BODY_BYTES) return flush();
-    turn ??= setImmediate(() => attempt.state.kind !== 'ended' && void flush());
+    turn ??= setImmediate(() => attempt.state.kind === 'running' && void flush());
     return true;
   });
   clearImmediate(turn);
@@ -189,7 +190,7 @@ function reply(executor: Executor, attempt: Attempt, type: string, bytes: Uint8A
 
 /** None once the attempt was stopped: then its failure is the whole answer. */
 function sendHead(attempt: Attempt, status: number, type: string | undefined): void {
-  if (attempt.state.kind !== 'running') return;
+  if (isStopped(attempt.state)) return;
   const headers: HeaderPairs = type === undefined ? [] : [['content-type', type]];
   attempt.connection.send({ kind: 'head', stream: attempt.stream, status, headers });
 }

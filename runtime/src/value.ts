@@ -5,6 +5,7 @@
 import type { Invoke } from '@simmer/protocol/frames';
 import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
 import type { Attempt } from './attempt.ts';
+import { isStopped } from './attempt.ts';
 import { Context } from './context.ts';
 import type { Executor } from './executor.ts';
 import { failure } from './failure.ts';
@@ -113,7 +114,9 @@ export function serialize(
 /** Ends the attempt with a body that is all there: within the result, or in pieces before it. */
 export function sendWhole(executor: Executor, attempt: Attempt, bytes: Uint8Array): void {
   const { maxResultBytes, windowBytes } = attempt.limits;
-  if (bytes.length > maxResultBytes) {
+  if (isStopped(attempt.state)) {
+    executor.succeed(attempt, null);
+  } else if (bytes.length > maxResultBytes) {
     executor.fail(attempt, tooLarge(bytes.length, maxResultBytes));
   } else if (bytes.length <= INLINE_BODY_BYTES) {
     executor.succeed(attempt, bytes);

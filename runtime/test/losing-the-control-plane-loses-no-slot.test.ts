@@ -1,3 +1,4 @@
+import { CLOSE } from '@simmer/protocol/frames';
 import t from 'tap';
 import { FakeControlPlane, Stage } from './fake-control-plane.ts';
 
@@ -82,12 +83,59 @@ t.test('a control plane that is away is dialled until it is back', async (t) => 
   t.equal(await link.output(link.call({})), 1);
 });
 
-t.test('closes that are not fatal are dialled again', async (t) => {
+t.test('a large result that comes after the loss frees its slot as well', async (t) => {
   const stage = await Stage.open(t);
-  stage.start('export default () => 1;');
-  for (const code of [1000, 1001, 1011, 4400, 4408, 4409, 4412, 4422, 4503]) {
-    const link = await stage.plane.ready();
-    link.ws.close(code, 'for the test');
-  }
-  t.equal((await stage.plane.ready()).ws.readyState, 1);
+  const { pod, link: first } = await stage.ready(
+    `export default async (input, { signal }) => {
+      console.log('started');
+      if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      return 'x'.repeat(input);
+    };`,
+    { welcome: { windowBytes: 1_000 } },
+  );
+  const cancelled = first.call({ input: 200_000 });
+  first.send({ kind: 'cancel', stream: cancelled, reason: 'client_closed' });
+  t.match(await first.result(cancelled), { outcome: 'cancelled' });
+  t.notOk(
+    first.frames.some((f) => f.kind === 'chunk'),
+    'none of what was cancelled is sent',
+  );
+  await pod.entry('started');
+  first.call({ input: 200_000 });
+  await pod.entry('started');
+  first.ws.terminate();
+  const second = await stage.plane.ready();
+  const third = second.call({ input: 1 });
+  second.send({ kind: 'cancel', stream: third, reason: 'timeout' });
+  await second.result(third);
+  second.ws.terminate();
+  t.match(await (await stage.plane.accept()).expect('hello'), { inFlight: 0 });
+});
+
+t.test('an outage is logged once, and its end', async (t) => {
+  const stage = await Stage.open(t);
+  const plane = await FakeControlPlane.start();
+  const pod = stage.start('export default () => 1;', { env: { SIMMER_ADDRESS: plane.address } });
+  await plane.ready();
+  await plane.stop();
+  const lost = JSON.parse(await pod.line((line) => line.includes('no connection')));
+  t.match(lost, { level: 'warn', message: new RegExp(`at ${plane.address}: `) });
+  const back = await FakeControlPlane.start(plane.port);
+  t.teardown(() => back.stop());
+  await back.ready();
+  await pod.entry(`connected to the control plane at ${plane.address} again`);
+  t.notOk(pod.lines.some((line) => line.includes('no connection')));
+});
+
+t.test('closes that are not fatal are dialled again', async (t) => {
+  const codes = Object.values(CLOSE).flatMap(({ code, fatal }) => (fatal ? [] : [code]));
+  await Promise.all(
+    [1000, 1001, 1011, ...codes].map(async (code) => {
+      const stage = await Stage.open(t);
+      stage.start('export default () => 1;');
+      const link = await stage.plane.ready();
+      link.ws.close(code, 'for the test');
+      t.ok(await stage.plane.ready(), String(code));
+    }),
+  );
 });
