@@ -19,7 +19,13 @@ import { Invocation } from './invocation.ts';
 import { copyOf, RequestBody } from './request-body.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { TurnBatch } from './turn-batch.ts';
-import { type HttpRequest, type HttpResponse, listen, type us_listen_socket, type Uws } from './uws.ts';
+import {
+  type HttpRequest,
+  type HttpResponse,
+  listen,
+  type Uws,
+  type us_listen_socket,
+} from './uws.ts';
 
 export interface IngressSettings {
   readonly host: string;
@@ -71,7 +77,7 @@ export class Ingress {
       this.onOther(res, req);
       return;
     }
-    const fn = this.find(res, target.slice(0, -INVOKE.length));
+    const fn = this.find(res, req, target.slice(0, -INVOKE.length));
     if (fn !== undefined) this.invoke(res, req, fn, 'value', 'POST', '');
   }
 
@@ -79,7 +85,7 @@ export class Ingress {
     const url = req.getUrl();
     const slash = url.indexOf('/', FN_PREFIX.length);
     const name = slash === -1 ? url.slice(FN_PREFIX.length) : url.slice(FN_PREFIX.length, slash);
-    const fn = this.find(res, name);
+    const fn = this.find(res, req, name);
     if (fn === undefined) return;
     const query = req.getQuery();
     const path = slash === -1 ? '/' : url.slice(slash);
@@ -107,12 +113,13 @@ export class Ingress {
     }
   }
 
-  private find(res: HttpResponse, name: string): FunctionState | undefined {
+  private find(res: HttpResponse, req: HttpRequest, name: string): FunctionState | undefined {
     const fn = this.functions.byUrlName(name);
     if (fn !== undefined) return fn;
     const valid = keyOfUrlName(name) !== undefined;
     this.refuse(
       res,
+      req,
       this.ids.next(),
       '',
       valid ? 'function_not_found' : 'invalid_function_name',
@@ -143,7 +150,7 @@ export class Ingress {
       const max = this.settings.maxTimeoutMs;
       if (budgetMs < 1 || budgetMs > max) {
         const detail = `X-Timeout-Ms must be a whole number from 1 to ${max}.`;
-        this.refuse(res, id, traceparent, 'invalid_timeout', detail);
+        this.refuse(res, req, id, traceparent, 'invalid_timeout', detail);
         return;
       }
     }
@@ -152,13 +159,13 @@ export class Ingress {
     const chunked = lengthHeader === '' && req.getHeader('transfer-encoding') !== '';
     const length = lengthHeader === '' ? 0 : Number(lengthHeader);
     if (length > fn.maxRequestBytes) {
-      this.refuse(res, id, traceparent, 'payload_too_large', tooLarge(fn.maxRequestBytes));
+      this.refuse(res, req, id, traceparent, 'payload_too_large', tooLarge(fn.maxRequestBytes));
       return;
     }
     const refusal = scheduler.refusal(fn, length, budgetMs);
     if (refusal !== undefined) {
       const again = refusal === 'draining' ? 1 : scheduler.retryAfterSeconds(fn, refusal);
-      this.refuse(res, id, traceparent, refusal, refusalDetail(refusal, fn, scheduler), again);
+      this.refuse(res, req, id, traceparent, refusal, refusalDetail(refusal, fn, scheduler), again);
       return;
     }
 
@@ -220,13 +227,14 @@ export class Ingress {
   /** Answers what never became an invocation. What remains of the request's body is read and dropped. */
   private refuse(
     res: HttpResponse,
+    req: HttpRequest,
     id: string,
     traceparent: string,
     code: ErrorCode,
     detail: string,
     retryAfterSeconds = 0,
   ): void {
-    const reply = new HttpReply(res, this.batch, false);
+    const reply = new HttpReply(res, this.batch, req.getCaseSensitiveMethod() === 'HEAD');
     res.onAborted(() => reply.onAborted());
     reply.failWith(id, traceparent || newTraceparent(), code, detail, { retryAfterSeconds });
   }
