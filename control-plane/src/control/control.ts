@@ -100,6 +100,8 @@ export class Control {
     } catch (error) {
       return this.failStart(`functions: cannot read the folder: ${(error as Error).message}`);
     }
+    // Not where it was told to drain meanwhile.
+    if (this.state !== 'starting') return;
     this.state = 'running';
     this.options.send({ type: 'started', managementPort });
   }

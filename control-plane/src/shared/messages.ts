@@ -69,7 +69,7 @@ export interface PodExitedMessage {
   readonly reason: string;
 }
 
-/** `count` units of a `need` will not be launched now. */
+/** `count` units of a `need` will not be launched now. 0: none was asked for, but it would be refused (pods began to fail). */
 export interface LaunchRefusedMessage {
   readonly type: 'launch-refused';
   readonly functionKey: string;
