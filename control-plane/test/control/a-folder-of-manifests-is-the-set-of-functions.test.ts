@@ -134,7 +134,7 @@ t.test('changes are seen: written, renamed over, removed, in a new folder', asyn
 });
 
 t.test('the poll finds what no watch tells', async (t) => {
-  const s = await setUp(t, { 'a.yaml': manifest('a') }, { pollMs: 50, watch: false });
+  const s = await setUp(t, { 'a.yaml': manifest('a') }, { pollMs: 50, pollShare: 1, watch: false });
   s.write('b.yaml', manifest('b'));
   await until('b is there', () => s.names().includes('b'));
   t.equal(s.snapshots.length, 2, 'and says nothing while nothing changes');
@@ -186,7 +186,7 @@ t.test('a broken manifest keeps what its file last said, and nothing else', asyn
 });
 
 t.test('a folder that vanishes takes no function away', async (t) => {
-  const s = await setUp(t, { 'a.yaml': manifest('a') }, { pollMs: 30 });
+  const s = await setUp(t, { 'a.yaml': manifest('a') }, { pollMs: 30, pollShare: 1 });
   const elsewhere = join(s.parent, 'elsewhere');
   renameSync(s.root, elsewhere);
   await until('the error is logged', () => s.lines.some((l) => l.level === 'error'));

@@ -1,4 +1,4 @@
-/** The control thread as a worker, with real files and child processes; the test takes the scheduler's part. */
+/** The control thread as a worker, as it is built, with real files and child processes; the test takes the scheduler's part. */
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -47,7 +47,7 @@ function setUp(t: Test, given: Partial<Config> = {}) {
     received,
     write: (name: string, text: string) => writeFileSync(join(folder, name), text),
     start() {
-      worker = new Worker(new URL('../../src/control/thread.ts', import.meta.url), { workerData });
+      worker = new Worker(new URL('../../dist/control/thread.js', import.meta.url), { workerData });
       worker.on('message', (message: ToScheduler) => void received.push(message));
       return worker;
     },

@@ -42,6 +42,8 @@ export interface FolderRegistryOptions {
   readonly root: string;
   readonly log: Log;
   readonly pollMs?: number;
+  /** Of this thread's time that polls may take. */
+  readonly pollShare?: number;
   /** False: only the poll finds changes. */
   readonly watch?: boolean;
 }
@@ -64,6 +66,7 @@ export class FolderRegistry implements Registry {
   private readonly root: string;
   private readonly log: Log;
   private readonly pollMs: number;
+  private readonly pollShare: number;
   private readonly watching: boolean;
   private onChange: (snapshot: RegistrySnapshot) => void = () => {};
   private entries: ReadonlyMap<string, Entry> = new Map();
@@ -84,6 +87,7 @@ export class FolderRegistry implements Registry {
     this.root = options.root;
     this.log = options.log;
     this.pollMs = options.pollMs ?? POLL_MS;
+    this.pollShare = options.pollShare ?? POLL_SHARE;
     this.watching = options.watch ?? true;
   }
 
@@ -127,7 +131,7 @@ export class FolderRegistry implements Registry {
   private pollAfter(scanMs: number): void {
     if (this.closed) return;
     clearTimeout(this.poll);
-    this.poll = setTimeout(() => this.request(0), Math.max(this.pollMs, scanMs / POLL_SHARE));
+    this.poll = setTimeout(() => this.request(0), Math.max(this.pollMs, scanMs / this.pollShare));
   }
 
   private async scan(): Promise<void> {
