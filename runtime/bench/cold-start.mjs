@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { decode, encode } from '@simmer/protocol/codec';
+import { decodeEach, encode } from '@simmer/protocol/codec';
 import { RUNTIME_NODE_FLAGS } from '@simmer/protocol/runtime-environment';
 import { WebSocketServer } from 'ws';
 
@@ -106,11 +106,12 @@ async function emptyNode() {
 async function pod({ flags = RUNTIME_NODE_FLAGS, file = RUNTIME, handler, env = {} }) {
   const ready = new Promise((resolve) => {
     server.once('connection', (ws) => {
-      ws.on('message', (data) => {
-        const { kind } = decode(data);
+      const take = ({ kind }) => {
         if (kind === 'hello') ws.send(WELCOME);
         if (kind === 'ready') resolve(performance.now());
-      });
+        return true;
+      };
+      ws.on('message', (data) => decodeEach(data, take));
     });
   });
   const start = performance.now();

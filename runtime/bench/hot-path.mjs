@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { decode, encode } from '@simmer/protocol/codec';
+import { decodeEach, encode } from '@simmer/protocol/codec';
 import { RUNTIME_NODE_FLAGS } from '@simmer/protocol/runtime-environment';
 import { WebSocketServer } from 'ws';
 
@@ -95,8 +95,7 @@ async function measure(name, source) {
   const ready = new Promise((resolve) => {
     onReady = resolve;
   });
-  ws.on('message', (data) => {
-    const frame = decode(data);
+  const take = (frame) => {
     if (frame.kind === 'hello') {
       ws.send(
         encode({
@@ -114,7 +113,9 @@ async function measure(name, source) {
       if (frame.outcome !== 'ok') throw new Error(`${frame.code} ${frame.message}`);
       onResult();
     }
-  });
+    return true;
+  };
+  ws.on('message', (data) => decodeEach(data, take));
   await ready;
   const invoke = () => {
     stream++;

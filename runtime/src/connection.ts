@@ -7,13 +7,14 @@
  * Invariants:
  *  N1. `hello` is the first frame, and nothing else goes out before `welcome`.
  *  N2. The owner hears of the end exactly once, and of nothing after it. The attempts still here are then aborted as lost.
- *  N3. Frames written in one turn of the event loop leave in one system call: the first corks the socket, the next tick,
- *      which comes after all microtasks of the turn, uncorks it.
+ *  N3. Frames written in one turn of the event loop share messages. They leave with the next tick, which comes after all
+ *      microtasks of the turn, or as soon as EAGER_FRAMES of them are there, so that the control plane answers the first
+ *      while the handler runs for the last.
  *  N4. Silence counts only while the loop could read: a handler may block it for longer than any heartbeat, rightfully.
  *  N5. A frame that is malformed, or not allowed now, closes the connection with its code; an unknown kind is ignored.
  */
 import type { Socket } from 'node:net';
-import { decode, encode, FrameError } from '@simmer/protocol/codec';
+import { decodeEach, encode, FrameError, toMessages } from '@simmer/protocol/codec';
 import type {
   CloseReason,
   ControlFrame,
@@ -39,6 +40,8 @@ const CLOSE_TIMEOUT_MS = 1_000;
 /** Silence is counted in half heartbeats: seven of them are more than three heartbeats whenever the first began. */
 const TICKS_PER_HEARTBEAT = 2;
 const SILENT_TICKS = 7;
+
+const EAGER_FRAMES = 16;
 
 const NORMAL_CLOSURE = 1000;
 const SEND_OPTIONS = { binary: true, compress: false } as const;
@@ -104,7 +107,9 @@ export class Connection implements Wire {
   private readonly owner: ConnectionOwner;
   private readonly ws: WebSocket;
   private state: State = { kind: 'dialling' };
-  private corked = false;
+  /** Frames not yet handed to the socket, and their bytes (N3). */
+  private out: Uint8Array[] = [];
+  private outBytes = 0;
   /** Half heartbeats in which nothing was heard. */
   private silentTicks = 0;
   private lastError = '';
@@ -131,7 +136,7 @@ export class Connection implements Wire {
 
   /** Sends a frame; dropped when the connection is not open. */
   send(frame: PodFrame): void {
-    if (this.state.kind === 'open') this.write(this.state.net, frame);
+    if (this.state.kind === 'open') this.write(frame);
   }
 
   /** An attempt of an earlier connection has ended, which this one's hello counted. */
@@ -165,17 +170,22 @@ export class Connection implements Wire {
 
   /** Hands everything to the kernel now: the process is about to exit. */
   flushNow(): void {
-    if (this.corked) this.uncork();
+    if (this.out.length > 0) this.flush();
   }
 
   // ---- Wire ----
 
   get unsentBytes(): number {
-    return this.state.kind === 'open' ? this.state.net.writableLength : 0;
+    return this.state.kind === 'open' ? this.state.net.writableLength + this.outBytes : 0;
   }
 
   onceDrained(callback: () => void): void {
-    if (this.state.kind === 'open') this.state.net.once('drain', callback);
+    if (this.state.kind !== 'open') return;
+    this.flushNow();
+    const { net } = this.state;
+    // Only a socket that is over its mark tells when it has drained.
+    if (net.writableNeedDrain) net.once('drain', callback);
+    else process.nextTick(callback);
   }
 
   // ---- receiving ----
@@ -183,17 +193,20 @@ export class Connection implements Wire {
   private received(data: Buffer): void {
     if (this.state.kind === 'closed') return;
     this.silentTicks = 0;
-    let frame: Frame | undefined;
     try {
-      frame = decode(data);
+      decodeEach(data, this.takeOne);
     } catch (error) {
-      this.refuse('malformed', error instanceof FrameError ? error.reason : String(error));
-      return;
+      if (!(error instanceof FrameError)) throw error;
+      this.refuse('malformed', error.reason);
     }
-    if (frame === undefined) return;
-    if (!this.take(frame as ControlFrame))
-      this.refuse('violation', `${frame.kind} is not allowed now`);
   }
+
+  private readonly takeOne = (frame: Frame | undefined): boolean => {
+    if (frame !== undefined && !this.take(frame as ControlFrame)) {
+      this.refuse('violation', `${frame.kind} is not allowed now`);
+    }
+    return this.state.kind !== 'closed';
+  };
 
   /** False: not allowed in this state. */
   private take(frame: ControlFrame): boolean {
@@ -248,7 +261,7 @@ export class Connection implements Wire {
   }
 
   private greet(): void {
-    if (this.state.kind === 'greeting') this.write(this.state.net, this.owner.hello(this)); // N1
+    if (this.state.kind === 'greeting') this.write(this.owner.hello(this)); // N1
   }
 
   private welcomed(welcome: Welcome): boolean {
@@ -264,13 +277,11 @@ export class Connection implements Wire {
 
   // ---- the way down ----
 
-  /** N4: counted in an immediate, because between the timer and it the loop has polled its sockets once at least. */
+  /** N4: the loop polls its sockets between two runs of a timer, so a block of any length counts as one tick. */
   private readonly tick = (): void => {
-    setImmediate(() => {
-      if (++this.silentTicks < SILENT_TICKS || this.state.kind !== 'open') return;
-      this.finish({ kind: 'lost', reason: CLOSE.unresponsive.reason, uptimeMs: this.uptimeMs });
-      this.ws.terminate();
-    });
+    if (++this.silentTicks < SILENT_TICKS || this.state.kind !== 'open') return;
+    this.finish({ kind: 'lost', reason: CLOSE.unresponsive.reason, uptimeMs: this.uptimeMs });
+    this.ws.terminate();
   };
 
   /** N5 */
@@ -310,18 +321,23 @@ export class Connection implements Wire {
 
   // ---- writing (N3) ----
 
-  private write(net: Socket, frame: PodFrame): void {
-    if (!this.corked) {
-      this.corked = true;
-      net.cork();
-      process.nextTick(this.uncork);
-    }
-    this.ws.send(encode(frame), SEND_OPTIONS);
+  private write(frame: PodFrame): void {
+    const bytes = encode(frame);
+    if (this.out.push(bytes) === 1) process.nextTick(this.flush);
+    this.outBytes += bytes.length;
+    if (this.out.length >= EAGER_FRAMES) this.flush();
   }
 
-  private readonly uncork = (): void => {
-    this.corked = false;
-    if (this.state.kind === 'open' || this.state.kind === 'greeting') this.state.net.uncork();
+  private readonly flush = (): void => {
+    const { out } = this;
+    this.out = [];
+    this.outBytes = 0;
+    if (this.state.kind === 'open' || this.state.kind === 'greeting')
+      toMessages(out, this.sendMessage);
+  };
+
+  private readonly sendMessage = (message: Uint8Array): void => {
+    this.ws.send(message, SEND_OPTIONS);
   };
 }
 

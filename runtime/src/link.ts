@@ -115,10 +115,10 @@ export class Link implements ConnectionOwner {
   }
 
   ended(connection: Connection, end: ConnectionEnd): void {
-    if (this.leaving.delete(connection)) return; // L1
+    this.leaving.delete(connection);
     const { state } = this;
     if (state.kind !== 'dialling' && state.kind !== 'serving') return;
-    if (state.connection !== connection) return;
+    if (state.connection !== connection) return; // L1
     if (end.kind === 'fatal') {
       this.halt();
       this.owner.refused(end.reason);

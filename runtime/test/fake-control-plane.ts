@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { decode, encode } from '@simmer/protocol/codec';
+import { decodeEach, encode } from '@simmer/protocol/codec';
 import type {
   ControlFrame,
   Frame,
@@ -68,9 +68,10 @@ export class PodConnection {
   constructor(ws: WebSocket) {
     this.ws = ws;
     ws.on('message', (data) => {
-      const frame = decode(data as Buffer);
-      if (frame === undefined) return;
-      this.frames.push(frame);
+      decodeEach(data as Buffer, (frame) => {
+        if (frame !== undefined) this.frames.push(frame);
+        return true;
+      });
       this.bell.ring();
     });
     this.closed = new Promise((resolve) => {

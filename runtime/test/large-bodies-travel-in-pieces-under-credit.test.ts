@@ -100,11 +100,19 @@ t.test('a handler that ends without reading costs nothing more', async (t) => {
 
 t.test('more than was granted closes the connection', async (t) => {
   const stage = await Stage.open(t);
-  const { link } = await stage.ready('export const fetch = () => new Promise(() => {});', {
-    welcome: { windowBytes: 1_000 },
-  });
+  const { link } = await stage.ready(
+    `export const fetch = async (request) => {
+      await request.body.getReader().read();
+      await new Promise(() => {});
+    };`,
+    { welcome: { windowBytes: 1_000 } },
+  );
   const stream = link.request('POST', '/', Buffer.alloc(600), [], { more: true });
-  link.send({ kind: 'input', stream, bytes: Buffer.alloc(401), end: false });
+  t.match(await link.expect('credit'), { stream, bytes: 600 });
+  link.send({ kind: 'input', stream, bytes: Buffer.alloc(1_000), end: false });
+  link.send({ kind: 'ping', nonce: 1 });
+  await link.expect('pong');
+  link.send({ kind: 'input', stream, bytes: Buffer.alloc(1), end: false });
   t.match(await link.closed, { code: 4422 });
 });
 

@@ -40,3 +40,25 @@ t.test('a handler that blocks the loop is not silence', async (t) => {
   t.equal(await link.output(stream), 'done');
   t.equal(stage.plane.connections.length, 1);
 });
+
+t.test('nor are timers that block it one after the other', async (t) => {
+  const stage = await Stage.open(t);
+  // Each is due again when it ends: the loop comes round, but every turn of it outlasts a heartbeat.
+  stage.start(`
+    const block = (ms) => { const end = Date.now() + ms; while (Date.now() < end); };
+    export default () => new Promise((resolve) => {
+      let left = 20;
+      const again = () => {
+        if (left-- === 0) return resolve('done');
+        setTimeout(again, 1);
+        block(60);
+      };
+      again();
+    });`);
+  const link = await stage.plane.ready({ heartbeatMs: 50 });
+  const stream = link.call({});
+  const pings = setInterval(() => link.send({ kind: 'ping', nonce: 1 }), 10);
+  t.teardown(() => clearInterval(pings));
+  t.equal(await link.output(stream), 'done');
+  t.equal(stage.plane.connections.length, 1);
+});
