@@ -38,6 +38,8 @@ t.test('a handler that blocks the loop is not silence', async (t) => {
   const pings = setInterval(() => link.send({ kind: 'ping', nonce: 1 }), 25);
   t.teardown(() => clearInterval(pings));
   t.equal(await link.output(stream), 'done');
+  link.send({ kind: 'ping', nonce: 2 });
+  await link.expect('pong', (f) => f.nonce === 2);
   t.equal(stage.plane.connections.length, 1);
 });
 
@@ -60,5 +62,7 @@ t.test('nor are timers that block it one after the other', async (t) => {
   const pings = setInterval(() => link.send({ kind: 'ping', nonce: 1 }), 10);
   t.teardown(() => clearInterval(pings));
   t.equal(await link.output(stream), 'done');
+  link.send({ kind: 'ping', nonce: 2 });
+  await link.expect('pong', (f) => f.nonce === 2);
   t.equal(stage.plane.connections.length, 1);
 });
