@@ -36,6 +36,7 @@ export interface IngressSettings {
 const INVOKE = ':invoke';
 const FN_PREFIX = '/fn/';
 const TIMEOUT_DIGITS = /^[0-9]{1,9}$/;
+const LENGTH_DIGITS = /^[0-9]*$/;
 
 export class Ingress {
   private readonly scheduler: Scheduler;
@@ -150,6 +151,7 @@ export class Ingress {
       const max = this.settings.maxTimeoutMs;
       if (budgetMs < 1 || budgetMs > max) {
         const detail = `X-Timeout-Ms must be a whole number from 1 to ${max}.`;
+        fn.counters.countError('invalid_timeout');
         this.refuse(res, req, id, traceparent, 'invalid_timeout', detail);
         return;
       }
@@ -158,7 +160,10 @@ export class Ingress {
     const lengthHeader = req.getHeader('content-length');
     const chunked = lengthHeader === '' && req.getHeader('transfer-encoding') !== '';
     const length = lengthHeader === '' ? 0 : Number(lengthHeader);
-    if (length > fn.maxRequestBytes) {
+    // The parser hands over a request whose length is no number too, and answers 400 itself once this returns. To hold
+    // NaN bytes would end every limit on bytes for good.
+    if (length > fn.maxRequestBytes || !LENGTH_DIGITS.test(lengthHeader)) {
+      fn.counters.countError('payload_too_large');
       this.refuse(res, req, id, traceparent, 'payload_too_large', tooLarge(fn.maxRequestBytes));
       return;
     }
