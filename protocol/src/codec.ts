@@ -3,7 +3,7 @@
  * not know, or one FrameError; it never throws anything else.
  *
  * Invariants:
- *  C1. `scan` has walked the whole message before msgpackr sees it: every length lies within the message, depth and
+ *  C1. `scan` has walked the whole frame before msgpackr sees it: every length lies within the message, depth and
  *      element count are bounded, and only nil, booleans, unsigned integers, strings, binaries and arrays stand in it.
  *      (msgpackr allocates what a length prefix claims: the five bytes dd01c9c380 cost 228 MiB.)
  *  C2. Every field is checked for its type and bound before a frame is built. Elements past the last known field are
@@ -19,6 +19,7 @@ import {
   encodeInvoke,
   encodeInvokeFields,
   encodeResult,
+  endOfFrame,
   INVOKE_ARRAY,
   RESULT_ARRAY,
 } from './hot-frames.ts';
@@ -99,6 +100,41 @@ export function encodeInvocation(
     body,
     more,
   });
+}
+
+/** A message of several frames is at most this long; a longer frame has one of its own. Keeps a turn's message short enough to be decoded while the next is made. */
+export const MAX_BATCH_BYTES = 65_536;
+
+/**
+ * Frames as messages, in their order: as many in one as MAX_BATCH_BYTES allows. At both ends a message costs several
+ * times what a frame in it does (docs/adr/0005-frames-share-messages.md).
+ */
+export function toMessages(frames: readonly Uint8Array[], send: (message: Uint8Array) => void): void {
+  let first = 0;
+  let bytes = 0;
+  for (let i = 0; i < frames.length; i++) {
+    const { length } = frames[i] as Uint8Array;
+    if (i > first && bytes + length > MAX_BATCH_BYTES) {
+      send(joined(frames, first, i, bytes));
+      first = i;
+      bytes = 0;
+    }
+    bytes += length;
+  }
+  if (first < frames.length) send(joined(frames, first, frames.length, bytes));
+}
+
+function joined(frames: readonly Uint8Array[], first: number, end: number, bytes: number): Uint8Array {
+  const head = frames[first] as Uint8Array;
+  if (end - first === 1) return head;
+  const message = Buffer.allocUnsafe(bytes);
+  let at = 0;
+  for (let i = first; i < end; i++) {
+    const frame = frames[i] as Uint8Array;
+    message.set(frame, at);
+    at += frame.length;
+  }
+  return message;
 }
 
 /** The same through msgpackr alone: what the shortcuts of hot-frames.ts are held to. */
@@ -191,23 +227,64 @@ function toArray(f: Frame): unknown[] {
 
 // ---- decoding ----------------------------------------------------------------------------------------------------
 
+// Where the frame that was decoded last ended.
+let frameEnd = 0;
+
 /**
- * The frame in `bytes`; `undefined` when its kind is unknown to this version, which the caller ignores.
+ * The frames of a message in their order, each handed to `take` before the next is decoded; `undefined` stands for a
+ * kind unknown to this version, which is ignored. `take` returns false to stop.
+ * @throws {FrameError} at the first that is malformed, and nothing else but what `take` throws.
+ */
+export function decodeEach(
+  message: Uint8Array,
+  take: (frame: Frame | undefined) => boolean,
+): void {
+  if (message.length > MAX_FRAME_BYTES) throw new FrameError(`longer than ${MAX_FRAME_BYTES} bytes`);
+  let from = 0;
+  do {
+    const frame = decodeAt(message, from);
+    from = frameEnd;
+    if (!take(frame)) return;
+  } while (from < message.length);
+}
+
+/**
+ * The one frame in `bytes`; `undefined` when its kind is unknown to this version, which the caller ignores.
  * @throws {FrameError} and nothing else.
  */
 export function decode(bytes: Uint8Array): Frame | undefined {
-  let frame: Frame | undefined;
-  if (bytes[1] === KIND.result && bytes[0] === RESULT_ARRAY) frame = decodeResult(bytes);
-  else if (bytes[1] === KIND.invoke && bytes[0] === INVOKE_ARRAY) frame = decodeInvoke(bytes);
-  return frame ?? decodeByMsgpackr(bytes);
+  if (bytes.length > MAX_FRAME_BYTES) throw new FrameError(`longer than ${MAX_FRAME_BYTES} bytes`);
+  const frame = decodeAt(bytes, 0);
+  if (frameEnd !== bytes.length) throw new FrameError('bytes after the frame');
+  return frame;
 }
 
-/** The same through the scan and msgpackr alone: what the shortcuts of hot-frames.ts are held to. */
+function decodeAt(bytes: Uint8Array, from: number): Frame | undefined {
+  const kind = bytes[from + 1];
+  let frame: Frame | undefined;
+  if (kind === KIND.result && bytes[from] === RESULT_ARRAY) frame = decodeResult(bytes, from);
+  else if (kind === KIND.invoke && bytes[from] === INVOKE_ARRAY) frame = decodeInvoke(bytes, from);
+  if (frame !== undefined) {
+    frameEnd = endOfFrame;
+    return frame;
+  }
+  return decodeGeneral(from === 0 ? bytes : bytes.subarray(from), from);
+}
+
+/** `decode` through the scan and msgpackr alone: what the shortcuts of hot-frames.ts are held to. */
 export function decodeByMsgpackr(bytes: Uint8Array): Frame | undefined {
-  scan(bytes);
+  const frame = decodeGeneral(bytes, 0);
+  if (frameEnd !== bytes.length) throw new FrameError('bytes after the frame');
+  return frame;
+}
+
+/** The first frame of `bytes`, which begin at `offset` of their message. */
+function decodeGeneral(bytes: Uint8Array, offset: number): Frame | undefined {
+  const length = scan(bytes);
+  frameEnd = offset + length;
   let fields: unknown;
   try {
-    fields = unpackr.unpack(bytes);
+    fields = unpackr.unpack(length === bytes.length ? bytes : bytes.subarray(0, length));
   } catch (error) {
     // Not reachable as far as fuzzing knows; the scan is meant to be the stricter of the two.
     throw new FrameError(`msgpack: ${error instanceof Error ? error.message : String(error)}`);
@@ -391,10 +468,9 @@ function pairs(a: readonly unknown[], i: number): HeaderPairs {
 // Elements still to come at each depth of the array being walked; module-level because scan is synchronous and hot.
 const open = new Float64Array(MAX_FRAME_DEPTH + 1);
 
-/** Walks one msgpack value and throws unless it is the whole message and within all bounds. */
-function scan(b: Uint8Array): void {
+/** Walks the msgpack value that `b` begins with, throws unless it is within all bounds, and returns its length. */
+function scan(b: Uint8Array): number {
   const end = b.length;
-  if (end > MAX_FRAME_BYTES) throw new FrameError(`longer than ${MAX_FRAME_BYTES} bytes`);
   if (end === 0) throw new FrameError('empty');
   const first = b[0] as number;
   if ((first & 0xf0) !== 0x90 && first !== 0xdc && first !== 0xdd)
@@ -483,7 +559,7 @@ function scan(b: Uint8Array): void {
     }
     if (p > end) throw new FrameError('truncated');
   }
-  if (p !== end) throw new FrameError('bytes after the frame');
+  return p;
 }
 
 function be(b: Uint8Array, at: number, size: 1 | 2 | 4, end: number): number {

@@ -286,22 +286,25 @@ function readPairs(): HeaderPairs {
   return pairs;
 }
 
-/** Whether all was sound and the message ends here; lets go of the message. */
+/** Where the frame that was read last ended. */
+export let endOfFrame = 0;
+
+/** Whether all that was read was sound; lets go of the message. */
 function complete(): boolean {
-  const whole = sound && position === source.length;
+  endOfFrame = position;
   source = EMPTY;
-  return whole;
+  return sound;
 }
 
-function open(bytes: Uint8Array): void {
+function open(bytes: Uint8Array, from: number): void {
   source = bytes;
-  position = 2;
+  position = from + 2;
   sound = true;
 }
 
-/** The frame, where the message is an ordinary `result`; the binaries are views of `bytes`. */
-export function decodeResult(bytes: Uint8Array): Result | undefined {
-  open(bytes);
+/** The frame at `from`, where it is an ordinary `result`; its binaries are views of `bytes`. */
+export function decodeResult(bytes: Uint8Array, from: number): Result | undefined {
+  open(bytes, from);
   const stream = readUint();
   const outcome = OUTCOMES[byte()];
   const code = readString();
@@ -313,9 +316,9 @@ export function decodeResult(bytes: Uint8Array): Result | undefined {
   return { kind: 'result', stream, outcome, code, message, body };
 }
 
-/** The frame, where the message is an ordinary `invoke`; the binaries are views of `bytes`. */
-export function decodeInvoke(bytes: Uint8Array): Invoke | undefined {
-  open(bytes);
+/** The frame at `from`, where it is an ordinary `invoke`; its binaries are views of `bytes`. */
+export function decodeInvoke(bytes: Uint8Array, from: number): Invoke | undefined {
+  open(bytes, from);
   const stream = readUint();
   const executionId = readString();
   const attempt = readUint();

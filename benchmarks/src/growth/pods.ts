@@ -4,7 +4,7 @@
  */
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
-import { decode, encode } from '@simmer/protocol/codec';
+import { decodeEach, encode } from '@simmer/protocol/codec';
 import type { Frame } from '@simmer/protocol/frames';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from '@simmer/protocol/limits';
 import { WebSocket } from 'ws';
@@ -50,8 +50,7 @@ function dial(pod: FakePod): Promise<void> {
         inFlight: 0,
       });
     });
-    ws.on('message', (data: Buffer) => {
-      const frame = decode(data);
+    const take = (frame: Frame | undefined): boolean => {
       if (frame?.kind === 'welcome') {
         send({ kind: 'ready', digest: '' });
         resolve();
@@ -62,7 +61,9 @@ function dial(pod: FakePod): Promise<void> {
         const { stream } = frame;
         send({ kind: 'result', stream, outcome: 'ok', code: '', message: '', body });
       }
-    });
+      return true;
+    };
+    ws.on('message', (data: Buffer) => decodeEach(data, take));
     ws.on('error', reject);
     ws.on('close', (code, reason) => reject(new Error(`closed: ${code} ${reason}`)));
   });

@@ -10,7 +10,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { decode, encode } from '@simmer/protocol/codec';
+import { decodeEach, encode } from '@simmer/protocol/codec';
+import type { Frame } from '@simmer/protocol/frames';
 import { SUBPROTOCOL } from '@simmer/protocol/limits';
 import { RUNTIME_ENV, RUNTIME_NODE_FLAGS } from '@simmer/protocol/runtime-environment';
 import { WebSocketServer } from 'ws';
@@ -124,10 +125,9 @@ async function spawnToReady(): Promise<number> {
   await once(peer, 'listening');
   const ready = new Promise<number>((resolve) => {
     peer.on('connection', (ws) => {
-      ws.on('message', (data: Buffer) => {
-        const kind = decode(data)?.kind;
-        if (kind === 'ready') resolve(performance.now());
-        if (kind !== 'hello') return;
+      const take = (frame: Frame | undefined): boolean => {
+        if (frame?.kind === 'ready') resolve(performance.now());
+        if (frame?.kind !== 'hello') return true;
         ws.send(
           encode({
             kind: 'welcome',
@@ -139,7 +139,9 @@ async function spawnToReady(): Promise<number> {
             logBytes: 0,
           }),
         );
-      });
+        return true;
+      };
+      ws.on('message', (data: Buffer) => decodeEach(data, take));
     });
   });
   const from = performance.now();

@@ -6,16 +6,16 @@
  *
  * Invariants:
  *  P1. Nothing but `hello` is heard before a hello was accepted.
- *  P2. What is sent in one turn leaves in one corked write. uWebSockets.js drops what exceeds its backpressure limit, so
- *      that limit is off and ours are: bodies wait while more than HIGH_WATER_BYTES are buffered, all else is bounded by
- *      the pod's slots.
+ *  P2. Frames of one turn share messages, and leave at its end or as soon as EAGER_FRAMES of them are there.
+ *      uWebSockets.js drops what exceeds its backpressure limit, so that limit is off and ours are: bodies wait while more
+ *      than HIGH_WATER_BYTES are buffered, all else is bounded by the pod's slots.
  *  P3. A body over INLINE_BODY_BYTES is sent in pieces as the pod grants credit, a piece of each such body in turn, so
  *      none holds up another, a ping or a cancel. The pod's chunks are held to the credit it was granted.
  *  P4. A missed pong means lost only where the pod had nothing to run when it was pinged and still has not: a handler may
  *      rightly block its event loop.
  *  P5. Bytes that are no frame, and frames that the state does not allow, end the socket and the pod.
  */
-import { decode, encode, encodeInvocation, FrameError } from '@simmer/protocol/codec';
+import { decodeEach, encode, encodeInvocation, FrameError, toMessages } from '@simmer/protocol/codec';
 import { CLOSE, type CloseReason, type Frame, type HeaderPairs } from '@simmer/protocol/frames';
 import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
 import type { Invocation } from './invocation.ts';
@@ -28,6 +28,11 @@ import type { WebSocket } from './uws.ts';
 /** Each stream's first credit, both ways: a few pieces, so that a grant's round trip does not stall a local transfer. */
 export const WINDOW_BYTES = 262_144;
 const HIGH_WATER_BYTES = 1_048_576;
+/**
+ * A turn with more frames than this does not wait for its end: the pod works on the first while the rest are made. With
+ * fewer a message, and so a system call, at a time the gain is lost again.
+ */
+const EAGER_FRAMES = 16;
 /** A process that dialled says who it is at once. */
 const HELLO_TIMEOUT_MS = 5_000;
 
@@ -138,6 +143,7 @@ export class PodSocket extends TimerNode implements PodLink, Flushable {
   }
 
   private markDirty(): void {
+    if (this.out.length >= EAGER_FRAMES) this.sendOut();
     if (this.queued) return;
     this.queued = true;
     this.batch.addLink(this);
@@ -146,18 +152,20 @@ export class PodSocket extends TimerNode implements PodLink, Flushable {
   flush(): void {
     this.queued = false;
     if (this.state.kind === 'closed') return;
-    const { out } = this;
-    if (out.length === 1 && this.senders.size === 0) {
-      this.out = [];
-      this.ws.send(out[0] as Uint8Array, true);
-      return;
-    }
-    this.out = [];
-    this.ws.cork(() => {
-      for (const frame of out) this.ws.send(frame, true);
-      if (this.senders.size > 0) this.pump();
-    });
+    this.sendOut();
+    if (this.senders.size > 0) this.ws.cork(() => this.pump());
   }
+
+  private sendOut(): void {
+    const { out } = this;
+    if (out.length === 0) return;
+    this.out = [];
+    toMessages(out, this.sendMessage);
+  }
+
+  private readonly sendMessage = (message: Uint8Array): void => {
+    this.ws.send(message, true);
+  };
 
   private pump(): void {
     let sent = true;
@@ -188,23 +196,25 @@ export class PodSocket extends TimerNode implements PodLink, Flushable {
 
   onMessage(message: ArrayBuffer, isBinary: boolean): void {
     if (this.state.kind === 'closed') return;
-    let frame: Frame | undefined;
+    this.awaitingPong = false;
     try {
       if (!isBinary) throw new FrameError('a text message');
-      frame = decode(new Uint8Array(message));
+      decodeEach(new Uint8Array(message), this.take);
     } catch (error) {
-      this.breakOff('malformed', error instanceof FrameError ? error.reason : String(error));
-      return;
+      if (!(error instanceof FrameError)) throw error;
+      this.breakOff('malformed', error.reason);
     }
-    this.awaitingPong = false;
-    if (frame === undefined) return;
-    if (this.state.kind === 'open') {
-      if (frame.kind === 'hello') this.onHello(frame);
-      else this.breakOff('violation', `${frame.kind} before hello`); // P1
-      return;
-    }
-    this.onFrame(this.state.pod, frame);
   }
+
+  /** One frame; false when the socket was closed over it and the rest of its message is of no interest. */
+  private readonly take = (frame: Frame | undefined): boolean => {
+    const { state } = this;
+    if (frame === undefined) return true;
+    if (state.kind === 'attached') this.onFrame(state.pod, frame);
+    else if (frame.kind === 'hello') this.onHello(frame);
+    else this.breakOff('violation', `${frame.kind} before hello`); // P1
+    return this.state.kind !== 'closed';
+  };
 
   private onHello(frame: Frame & { kind: 'hello' }): void {
     const { pods, ports, wheel } = this.scheduler;
