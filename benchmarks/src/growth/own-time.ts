@@ -6,8 +6,8 @@
  * All populations live in it side by side and their rounds alternate, so that they share heap, compiled code and weather.
  */
 import type { Uws } from '@simmer/control-plane/dist/scheduler/uws.js';
-import { encode } from '@simmer/protocol/codec';
-import { KIND } from '@simmer/protocol/frames';
+import { decodeEach, encode, toMessages } from '@simmer/protocol/codec';
+import type { Frame } from '@simmer/protocol/frames';
 import { PROTOCOL_VERSION } from '@simmer/protocol/limits';
 import { envelope, zipf } from '../load/spec.ts';
 import { type Assembly, assemble, type FakePod } from './assembly.ts';
@@ -54,14 +54,13 @@ class FakeUws {
   }
 }
 
-/** A pod's socket: counts the streams that it was sent, for their results. */
+/** A pod's socket: keeps what it was sent until that is read, outside of what is measured. */
 class FakeSocket {
   private readonly data = { socket: null };
-  readonly due: number[] = [];
-  private streams = 0;
-  private readonly pinged: FakeSocket[];
-  constructor(pinged: FakeSocket[]) {
-    this.pinged = pinged;
+  private readonly sent: Uint8Array[] = [];
+  private readonly owing: Set<FakeSocket>;
+  constructor(owing: Set<FakeSocket>) {
+    this.owing = owing;
   }
   getUserData(): object {
     return this.data;
@@ -69,14 +68,31 @@ class FakeSocket {
   cork(write: () => void): void {
     write();
   }
-  send(frame: Uint8Array): number {
-    // [kind, ...] with fewer than 16 fields: the kind is the second byte.
-    if (frame[1] === KIND.invoke) this.due.push(++this.streams);
-    else if (frame[1] === KIND.ping) this.pinged.push(this);
+  send(message: Uint8Array): number {
+    this.sent.push(message);
+    this.owing.add(this);
     return 1;
   }
   getBufferedAmount(): number {
     return 0;
+  }
+  /** The pod's answers to what it was sent, as they would arrive. */
+  answers(): ArrayBuffer[] {
+    const frames: Uint8Array[] = [];
+    const take = (frame: Frame | undefined): boolean => {
+      if (frame?.kind === 'ping') frames.push(encode({ kind: 'pong', nonce: frame.nonce }));
+      if (frame?.kind !== 'invoke') return true;
+      const { stream } = frame;
+      frames.push(
+        encode({ kind: 'result', stream, outcome: 'ok', code: '', message: '', body: RESULT_BODY }),
+      );
+      return true;
+    };
+    for (const message of this.sent) decodeEach(message, take);
+    this.sent.length = 0;
+    const messages: ArrayBuffer[] = [];
+    toMessages(frames, (message) => messages.push(toArrayBuffer(message)));
+    return messages;
   }
 }
 
@@ -130,8 +146,8 @@ class Population {
   private readonly targets: string[];
   private readonly draw: () => number;
   private readonly request = new FakeRequest();
-  /** Those that owe a pong. */
-  private readonly pinged: FakeSocket[] = [];
+  /** Those that were sent something: found without a walk through thousands. */
+  private readonly owing = new Set<FakeSocket>();
 
   static async create(functions: number, idlePods: number): Promise<Population> {
     const uws = new FakeUws();
@@ -148,7 +164,7 @@ class Population {
   }
 
   private connect(pod: FakePod): FakeSocket {
-    const socket = new FakeSocket(this.pinged);
+    const socket = new FakeSocket(this.owing);
     this.uws.pods['open']?.(socket);
     this.message(
       socket,
@@ -192,45 +208,28 @@ class Population {
       spentMs += performance.now() - from;
       spentMs += await flushed();
 
-      const frames = this.results(targets);
+      const messages = this.answers();
       flushed = aroundFlush();
       from = performance.now();
-      for (const [socket, frame] of frames) this.uws.pods['message']?.(socket, frame, true);
+      for (const [socket, message] of messages) {
+        this.uws.pods['message']?.(socket, message, true);
+      }
       this.assembly.core.wheel.advance(performance.now());
       spentMs += performance.now() - from;
       spentMs += await flushed();
-      this.pong();
     }
     const answered = FakeResponse.answered - before;
     if (answered !== turns * size) throw new Error(`${answered} of ${turns * size} were answered`);
     return (spentMs * 1000) / answered;
   }
 
-  /** The results that the pods now owe, as they would arrive. */
-  private results(targets: readonly number[]): [FakeSocket, ArrayBuffer][] {
-    const frames: [FakeSocket, ArrayBuffer][] = [];
-    for (const target of targets) {
-      const socket = this.sockets[target] as FakeSocket;
-      for (const stream of socket.due) {
-        const frame = encode({
-          kind: 'result',
-          stream,
-          outcome: 'ok',
-          code: '',
-          message: '',
-          body: RESULT_BODY,
-        });
-        frames.push([socket, toArrayBuffer(frame)]);
-      }
-      socket.due.length = 0;
+  private answers(): [FakeSocket, ArrayBuffer][] {
+    const messages: [FakeSocket, ArrayBuffer][] = [];
+    for (const socket of this.owing) {
+      for (const message of socket.answers()) messages.push([socket, message]);
     }
-    return frames;
-  }
-
-  /** Heartbeats are answered, outside of what is measured: their sending is part of it. */
-  private pong(): void {
-    for (const socket of this.pinged) this.message(socket, encode({ kind: 'pong', nonce: 1 }));
-    this.pinged.length = 0;
+    this.owing.clear();
+    return messages;
   }
 }
 
