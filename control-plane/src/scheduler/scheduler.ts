@@ -243,6 +243,8 @@ export class Scheduler implements InvocationOwner {
       const known = POD_CODES.has(code) ? (code as ErrorCode) : fallbackCode(outcome);
       this.fail(invocation, known, message || `The pod answered ${outcome}.`);
     }
+    // Its process is ending: whatever it were given now would be lost with it.
+    if (code === 'function_exited') this.pods.drainingByItself(pod);
     this.serve(pod, now);
   }
 
