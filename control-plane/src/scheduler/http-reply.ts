@@ -44,7 +44,13 @@ const NOT_PASSED: ReadonlySet<string> = new Set([
 ]);
 
 const JSON_TYPE = 'application/json';
+// The answer's bytes around its id and its output, which is put in as the pod wrote it.
+const BEFORE_ID = Buffer.from('{"executionId":"');
+const AFTER_ID = Buffer.from('","status":"succeeded","output":');
 const AFTER_OUTPUT = 0x7d; // }
+
+const NO_HEADERS: HeaderPairs = [];
+const NO_PIECES: readonly Uint8Array[] = [];
 
 // The reply whose cork callback runs: one function for all saves a closure each. Corking is synchronous.
 let flushing: HttpReply;
@@ -60,12 +66,12 @@ export class HttpReply implements Reply, Flushable {
   private gone = false;
   private queued = false;
   private status = 200;
-  private headers: HeaderPairs = [];
+  private headers: HeaderPairs = NO_HEADERS;
   private contentType = '';
   private body: Uint8Array | string = '';
   private retryAfter = 0;
   /** Pieces not yet written; their grants; whether the end follows them. */
-  private pieces: Uint8Array[] = [];
+  private pieces: readonly Uint8Array[] = NO_PIECES;
   private ungranted = 0;
   private granted: ((bytes: number) => void) | null = null;
   private blocked = false;
@@ -80,16 +86,19 @@ export class HttpReply implements Reply, Flushable {
   /** The client's socket closed (H1). */
   onAborted(): void {
     this.gone = true;
-    this.pieces = [];
+    this.pieces = NO_PIECES;
   }
 
   // ---- Reply -------------------------------------------------------------------------------------------------------
 
   value(invocation: Invocation, output: Uint8Array): void {
-    const before = `{"executionId":"${invocation.id}","status":"succeeded","output":`;
-    const start = before.length;
+    const { id } = invocation;
+    const start = BEFORE_ID.length + id.length + AFTER_ID.length;
     const body = Buffer.allocUnsafe(start + output.length + 1);
-    body.write(before, 0, start, 'latin1');
+    body.set(BEFORE_ID);
+    let at = BEFORE_ID.length;
+    for (let i = 0; i < id.length; i++) body[at++] = id.charCodeAt(i);
+    body.set(AFTER_ID, at);
     body.set(output, start);
     body[start + output.length] = AFTER_OUTPUT;
     this.contentType = JSON_TYPE;
@@ -106,13 +115,13 @@ export class HttpReply implements Reply, Flushable {
   chunk(invocation: Invocation, bytes: Uint8Array, granted: (bytes: number) => void): void {
     if (this.state === 'waiting') this.head(invocation, 200, []);
     this.granted = granted;
-    this.pieces.push(bytes.slice());
+    this.pieces = [...this.pieces, bytes.slice()];
     this.markDirty();
   }
 
   end(invocation: Invocation, body: Uint8Array | null): void {
     if (this.state === 'streaming' || this.pieces.length > 0) {
-      if (body !== null && body.length > 0) this.pieces.push(body.slice());
+      if (body !== null && body.length > 0) this.pieces = [...this.pieces, body.slice()];
       this.ending = true;
       this.markDirty();
     } else {
@@ -147,7 +156,7 @@ export class HttpReply implements Reply, Flushable {
     const attempts = more.attempts ?? 0;
     const p = problem(code, detail, { executionId, ...(attempts > 0 && { attempts }) });
     this.retryAfter = more.retryAfterSeconds ?? 0;
-    this.headers = more.headers ?? [];
+    this.headers = more.headers ?? NO_HEADERS;
     this.answer(executionId, traceparent, p.status, 'application/problem+json', JSON.stringify(p));
   }
 
@@ -220,7 +229,7 @@ export class HttpReply implements Reply, Flushable {
       this.writeHead();
       res.onWritable(() => this.onWritable());
     }
-    this.pieces = [];
+    this.pieces = NO_PIECES;
     if (!this.isHead) {
       for (const piece of pieces) {
         if (!res.write(piece)) this.blocked = true;

@@ -64,7 +64,7 @@ export class ExecutionIds {
   }
   next(): string {
     this.last++;
-    return this.prefix + this.last.toString(36);
+    return this.prefix + this.last;
   }
 }
 

@@ -99,10 +99,13 @@ export class PodSocket extends TimerNode implements PodLink, Flushable {
         more,
       ),
     );
-    this.markDirty();
+    // Nothing else runs there, so there is nothing to wait for: the pod starts while the turn goes on.
+    if (invocation.pod?.load === 1 && this.out.length === 1) this.sendOut();
+    else this.markDirty();
     if (more) {
       const credit = WINDOW_BYTES - INLINE_BODY_BYTES;
       this.senders.set(stream, { stream, body, offset: INLINE_BODY_BYTES, credit });
+      this.markDirty();
     }
   }
 
