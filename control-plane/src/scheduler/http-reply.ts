@@ -216,7 +216,8 @@ export class HttpReply implements Reply, Flushable {
     const { res, body, status } = this;
     this.state = 'done';
     this.writeHead();
-    if (this.isHead) this.endHead(this.declaredLength() ?? body.length);
+    // Empty: it was not made for a HEAD, which tells nothing of its length.
+    if (this.isHead) this.endHead(this.declaredLength() ?? (body.length || undefined));
     else if (status === 204 || status === 304) res.endWithoutBody();
     else res.end(body);
     this.body = '';

@@ -268,6 +268,10 @@ export class Scheduler implements InvocationOwner {
     const { stream } = invocation;
     if (invocation.state === 'ended') return;
     if (invocation.form === 'raw') {
+      if (invocation.method === 'HEAD') {
+        this.endAtHead(invocation);
+        return;
+      }
       invocation.state = 'streaming';
       invocation.reply.chunk(invocation, bytes, (n) => {
         if (invocation.pod === pod) pod.link?.credit(stream, n);
@@ -285,6 +289,15 @@ export class Scheduler implements InvocationOwner {
     pod.link?.credit(stream, bytes.length);
   }
 
+  /** The answer to a HEAD is complete with its head; a handler that streams a body for it may go on for ever. */
+  private endAtHead(invocation: Invocation): void {
+    const now = this.ports.now();
+    invocation.reply.end(invocation, null);
+    invocation.fn.counters.count('succeeded');
+    this.ended(invocation, now);
+    this.cancelAttempt(invocation, 'cancelled', now);
+  }
+
   // ---- ends --------------------------------------------------------------------------------------------------------
 
   /** Ends it with an error; what still runs for it is cancelled (D1). */
@@ -294,7 +307,8 @@ export class Scheduler implements InvocationOwner {
     const { state, fn } = invocation;
     if (state === 'queued') this.unqueue(invocation);
     fn.counters.countError(code);
-    if (code !== 'queue_full' && code !== 'overloaded') this.logFailure(invocation, code, detail, now);
+    if (code !== 'queue_full' && code !== 'overloaded')
+      this.logFailure(invocation, code, detail, now);
     this.ended(invocation, now);
     if (state === 'streaming') invocation.reply.abort(invocation);
     else if (code !== 'cancelled') {
