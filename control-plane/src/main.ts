@@ -64,16 +64,13 @@ async function serve(config: Config): Promise<void> {
     host: config.podHost,
     port: config.podPort,
     heartbeatMs: config.heartbeatMs,
-  });
+  }).catch((error: Error) => fatal(`pod-port: ${error.message}`));
   const admin = new AdminRequests(core.wheel, now, post, () => core.pods.snapshot());
-  const ingress = new Ingress(
-    scheduler,
-    core.functions,
-    admin,
-    batch,
-    new ExecutionIds(bootId),
-    { host: config.host, port: config.port, maxTimeoutMs: config.maxTimeoutMs },
-  );
+  const ingress = new Ingress(scheduler, core.functions, admin, batch, new ExecutionIds(bootId), {
+    host: config.host,
+    port: config.port,
+    maxTimeoutMs: config.maxTimeoutMs,
+  });
 
   setInterval(() => core.wheel.advance(now()), TICK_MS);
   setInterval(() => counters.beat('scheduler', Date.now()), BEAT_INTERVAL_MS);
@@ -120,7 +117,7 @@ async function serve(config: Config): Promise<void> {
           },
         });
       },
-      (error) => fatal(describe(error)),
+      (error: Error) => fatal(`port: ${error.message}`),
     );
   }
 

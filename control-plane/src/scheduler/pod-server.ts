@@ -3,7 +3,7 @@ import { MAX_FRAME_BYTES, SUBPROTOCOL } from '@simmer/protocol/limits';
 import { PodSocket, type PodSocketSettings } from './pod-socket.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { TurnBatch } from './turn-batch.ts';
-import { listen, type us_listen_socket, type Uws } from './uws.ts';
+import { listen, type Uws, type us_listen_socket } from './uws.ts';
 
 interface SocketData {
   socket: PodSocket | null;
