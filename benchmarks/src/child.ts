@@ -55,21 +55,24 @@ export async function start(
   };
 }
 
-/** Waits for a line on standard output that begins with `{`, and parses it. @throws when the child ends before. */
+/** Waits for the next line on standard output that begins with `{`, and parses it. @throws when the child ends before. */
 export function readyLine<T>(child: Child): Promise<T> {
   return new Promise((resolve, reject) => {
     let text = '';
-    child.process.stdout?.on('data', (data: Buffer) => {
-      if (text === 'done') return;
+    const { stdout } = child.process;
+    const take = (data: Buffer) => {
       text += data.toString();
       const line = text.split('\n').find((l, i, all) => i < all.length - 1 && l.startsWith('{'));
       if (line === undefined) return;
-      text = 'done';
+      stdout?.off('data', take);
+      child.process.off('exit', exited);
       resolve(JSON.parse(line) as T);
-    });
-    child.process.once('exit', (code, signal) => {
+    };
+    const exited = (code: number | null, signal: string | null) => {
       reject(new Error(`process ended (${code ?? signal}) before it was ready: ${child.output()}`));
-    });
+    };
+    stdout?.on('data', take);
+    child.process.once('exit', exited);
   });
 }
 

@@ -109,7 +109,10 @@ export const MAX_BATCH_BYTES = 65_536;
  * Frames as messages, in their order: as many in one as MAX_BATCH_BYTES allows. At both ends a message costs several
  * times what a frame in it does (docs/adr/0005-frames-share-messages.md).
  */
-export function toMessages(frames: readonly Uint8Array[], send: (message: Uint8Array) => void): void {
+export function toMessages(
+  frames: readonly Uint8Array[],
+  send: (message: Uint8Array) => void,
+): void {
   let first = 0;
   let bytes = 0;
   for (let i = 0; i < frames.length; i++) {
@@ -124,7 +127,12 @@ export function toMessages(frames: readonly Uint8Array[], send: (message: Uint8A
   if (first < frames.length) send(joined(frames, first, frames.length, bytes));
 }
 
-function joined(frames: readonly Uint8Array[], first: number, end: number, bytes: number): Uint8Array {
+function joined(
+  frames: readonly Uint8Array[],
+  first: number,
+  end: number,
+  bytes: number,
+): Uint8Array {
   const head = frames[first] as Uint8Array;
   if (end - first === 1) return head;
   const message = Buffer.allocUnsafe(bytes);
@@ -235,11 +243,9 @@ let frameEnd = 0;
  * kind unknown to this version, which is ignored. `take` returns false to stop.
  * @throws {FrameError} at the first that is malformed, and nothing else but what `take` throws.
  */
-export function decodeEach(
-  message: Uint8Array,
-  take: (frame: Frame | undefined) => boolean,
-): void {
-  if (message.length > MAX_FRAME_BYTES) throw new FrameError(`longer than ${MAX_FRAME_BYTES} bytes`);
+export function decodeEach(message: Uint8Array, take: (frame: Frame | undefined) => boolean): void {
+  if (message.length > MAX_FRAME_BYTES)
+    throw new FrameError(`longer than ${MAX_FRAME_BYTES} bytes`);
   let from = 0;
   do {
     const frame = decodeAt(message, from);

@@ -7,9 +7,8 @@
  * Invariants:
  *  N1. `hello` is the first frame, and nothing else goes out before `welcome`.
  *  N2. The owner hears of the end exactly once, and of nothing after it. The attempts still here are then aborted as lost.
- *  N3. Frames written in one turn of the event loop share messages. They leave with the next tick, which comes after all
- *      microtasks of the turn, or as soon as EAGER_FRAMES of them are there, so that the control plane answers the first
- *      while the handler runs for the last.
+ *  N3. Frames written in one turn of the event loop share messages, which leave with the next tick: it comes after all
+ *      microtasks of the turn.
  *  N4. Silence counts only while the loop could read: a handler may block it for longer than any heartbeat, rightfully.
  *  N5. A frame that is malformed, or not allowed now, closes the connection with its code; an unknown kind is ignored.
  */
@@ -40,8 +39,6 @@ const CLOSE_TIMEOUT_MS = 1_000;
 /** Silence is counted in half heartbeats: seven of them are more than three heartbeats whenever the first began. */
 const TICKS_PER_HEARTBEAT = 2;
 const SILENT_TICKS = 7;
-
-const EAGER_FRAMES = 16;
 
 const NORMAL_CLOSURE = 1000;
 const SEND_OPTIONS = { binary: true, compress: false } as const;
@@ -325,7 +322,6 @@ export class Connection implements Wire {
     const bytes = encode(frame);
     if (this.out.push(bytes) === 1) process.nextTick(this.flush);
     this.outBytes += bytes.length;
-    if (this.out.length >= EAGER_FRAMES) this.flush();
   }
 
   private readonly flush = (): void => {

@@ -2,8 +2,9 @@
  * All that the scheduler keeps for one function. Nothing on the warm path is shared between functions but the table
  * that finds them and the process-wide bytes, so that functions can be spread over threads later.
  */
-import type { FunctionRecord } from '../shared/messages.ts';
+
 import { FunctionCounters } from '../shared/counters.ts';
+import type { FunctionRecord } from '../shared/messages.ts';
 import { InvocationQueue } from './invocation.ts';
 import { type Pod, PodSet } from './pod.ts';
 import { TimerNode } from './timing-wheel.ts';
@@ -55,7 +56,8 @@ export class FunctionState extends TimerNode {
   poolPods = 0;
   jobs = 0;
   /** Milliseconds; undefined before the first attempt ended. */
-  serviceMs: number | undefined;
+  // A number from the start: a field that may be undefined too is boxed anew at every store.
+  private averageServiceMs = Number.NaN;
   coldStartMs = FIRST_COLD_START_MS;
   holds: { pool: LaunchHold | null; job: LaunchHold | null } = { pool: null, job: null };
   private readonly owner: FunctionOwner;
@@ -82,9 +84,14 @@ export class FunctionState extends TimerNode {
     this.maxHeldBytes = spec.queue.maxBytes;
   }
 
+  /** Moving average of an attempt's time on a pod, milliseconds; undefined before the first ended. */
+  get serviceMs(): number | undefined {
+    return this.averageServiceMs >= 0 ? this.averageServiceMs : undefined;
+  }
+
   observeService(ms: number): void {
-    this.serviceMs =
-      this.serviceMs === undefined ? ms : this.serviceMs + NEWEST * (ms - this.serviceMs);
+    const known = this.averageServiceMs;
+    this.averageServiceMs = known >= 0 ? known + NEWEST * (ms - known) : ms;
   }
 
   observeColdStart(ms: number): void {

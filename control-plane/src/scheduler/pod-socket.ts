@@ -6,16 +6,22 @@
  *
  * Invariants:
  *  P1. Nothing but `hello` is heard before a hello was accepted.
- *  P2. Frames of one turn share messages, and leave at its end or as soon as EAGER_FRAMES of them are there.
- *      uWebSockets.js drops what exceeds its backpressure limit, so that limit is off and ours are: bodies wait while more
- *      than HIGH_WATER_BYTES are buffered, all else is bounded by the pod's slots.
+ *  P2. Frames of one turn share messages, and leave at its end. uWebSockets.js drops what exceeds its backpressure
+ *      limit, so that limit is off and ours are: bodies wait while more than HIGH_WATER_BYTES are buffered, all else is
+ *      bounded by the pod's slots.
  *  P3. A body over INLINE_BODY_BYTES is sent in pieces as the pod grants credit, a piece of each such body in turn, so
  *      none holds up another, a ping or a cancel. The pod's chunks are held to the credit it was granted.
  *  P4. A missed pong means lost only where the pod had nothing to run when it was pinged and still has not: a handler may
  *      rightly block its event loop.
  *  P5. Bytes that are no frame, and frames that the state does not allow, end the socket and the pod.
  */
-import { decodeEach, encode, encodeInvocation, FrameError, toMessages } from '@simmer/protocol/codec';
+import {
+  decodeEach,
+  encode,
+  encodeInvocation,
+  FrameError,
+  toMessages,
+} from '@simmer/protocol/codec';
 import { CLOSE, type CloseReason, type Frame, type HeaderPairs } from '@simmer/protocol/frames';
 import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
 import type { Invocation } from './invocation.ts';
@@ -28,11 +34,6 @@ import type { WebSocket } from './uws.ts';
 /** Each stream's first credit, both ways: a few pieces, so that a grant's round trip does not stall a local transfer. */
 export const WINDOW_BYTES = 262_144;
 const HIGH_WATER_BYTES = 1_048_576;
-/**
- * A turn with more frames than this does not wait for its end: the pod works on the first while the rest are made. With
- * fewer a message, and so a system call, at a time the gain is lost again.
- */
-const EAGER_FRAMES = 16;
 /** A process that dialled says who it is at once. */
 const HELLO_TIMEOUT_MS = 5_000;
 
@@ -99,9 +100,7 @@ export class PodSocket extends TimerNode implements PodLink, Flushable {
         more,
       ),
     );
-    // Nothing else runs there, so there is nothing to wait for: the pod starts while the turn goes on.
-    if (invocation.pod?.load === 1 && this.out.length === 1) this.sendOut();
-    else this.markDirty();
+    this.markDirty();
     if (more) {
       const credit = WINDOW_BYTES - INLINE_BODY_BYTES;
       this.senders.set(stream, { stream, body, offset: INLINE_BODY_BYTES, credit });
@@ -146,7 +145,6 @@ export class PodSocket extends TimerNode implements PodLink, Flushable {
   }
 
   private markDirty(): void {
-    if (this.out.length >= EAGER_FRAMES) this.sendOut();
     if (this.queued) return;
     this.queued = true;
     this.batch.addLink(this);
@@ -226,7 +224,11 @@ export class PodSocket extends TimerNode implements PodLink, Flushable {
       ports.log({
         level: 'warn',
         message: 'pod refused',
-        fields: { code: 'unauthorized_pod', uid: frame.uid.slice(0, 100), detail: admittance.detail },
+        fields: {
+          code: 'unauthorized_pod',
+          uid: frame.uid.slice(0, 100),
+          detail: admittance.detail,
+        },
       });
       this.close(admittance.close);
       return;
