@@ -1,6 +1,6 @@
 /** A scripted peer of the pod port: says what no runtime of ours would. */
 import { readFileSync } from 'node:fs';
-import { decode, encode } from '@simmer/protocol/codec';
+import { decodeEach, encode } from '@simmer/protocol/codec';
 import type { Frame, Hello } from '@simmer/protocol/frames';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from '@simmer/protocol/limits';
 import { eventually } from './simmer.ts';
@@ -15,8 +15,10 @@ export class PodPeer {
     this.ws = ws;
     ws.binaryType = 'arraybuffer';
     ws.addEventListener('message', ({ data }) => {
-      const frame = decode(new Uint8Array(data as ArrayBuffer));
-      if (frame !== undefined) this.received.push(frame);
+      decodeEach(new Uint8Array(data as ArrayBuffer), (frame) => {
+        if (frame !== undefined) this.received.push(frame);
+        return true;
+      });
     });
     ws.addEventListener('close', ({ code }) => {
       this.closeCode = code;

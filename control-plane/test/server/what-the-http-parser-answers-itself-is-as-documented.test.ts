@@ -39,6 +39,12 @@ t.test('505: another version, and a first line that is none', async (t) => {
   isParsersOwn(t, await exchange('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), 505);
   isParsersOwn(t, await exchange('this is no request at all, my friend\r\n\r\n'), 505);
   isParsersOwn(t, await exchange('GET http://a/fn/echo HTTP/1.1\r\nHost: a\r\n\r\n'), 505);
+  isParsersOwn(t, await exchange('OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n'), 505);
+  isParsersOwn(t, await exchange('CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n'), 505);
+  isParsersOwn(t, await exchange('GET /fn/echo HTTP/1.1\nHost: a\n\n'), 505);
+  isParsersOwn(t, await exchange('\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03'), 505);
+  const trailers = `${head('POST', INVOKE, { 'Transfer-Encoding': 'chunked' })}2\r\n{}\r\n0\r\nX: 1\r\n\r\n`;
+  isParsersOwn(t, await exchange(trailers), 505);
 });
 
 t.test('400: headers that are none, no Host, contradictory or broken lengths', async (t) => {
@@ -75,6 +81,21 @@ t.test('Expect: 100-continue is answered, and Connection: close kept to', async 
   await client.until('100', /^HTTP\/1.1 100 Continue\r\n\r\n/);
   client.write('{}');
   t.match(await client.untilClosed(), /HTTP\/1.1 200 OK.*succeeded/s);
+});
+
+t.test('other codings are read as chunked; of two lengths the first counts', async (t) => {
+  const coded = await RawSocket.open(simmer.port);
+  coded.write(
+    `${head('POST', INVOKE, { 'Transfer-Encoding': 'gzip, chunked' })}2\r\n{}\r\n0\r\n\r\n`,
+  );
+  t.match(await coded.until('the answer', /\}$/), /succeeded/);
+  coded.end();
+  const twice = await RawSocket.open(simmer.port);
+  twice.write(
+    `POST ${INVOKE} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 9\r\n\r\n{}`,
+  );
+  t.match(await twice.until('the answer', /\}$/), /succeeded/);
+  twice.end();
 });
 
 t.test('none of it harms the server', async (t) => {
