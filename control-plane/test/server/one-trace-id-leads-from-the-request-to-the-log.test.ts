@@ -61,22 +61,23 @@ t.test(
       await simmer.request('/v1/functions/actor:invoke', { body: 'no json', headers }),
     ];
     const good = await simmer.invoke('actor', {}, { headers });
+    // Lines come in the order of the failures: behind this last one there is none of the others.
+    const last = await simmer.invoke('actor', { error: 'last' });
+    const of = (id: unknown) =>
+      simmer.logs().filter((l) => l.message === 'invocation failed' && l['executionId'] === id);
+    await eventually('the last is logged', () => of(last.json.executionId).length > 0);
     for (const answer of failed) {
       const executionId = answer.headers['x-execution-id'];
       t.equal(answer.headers['x-trace-id'], TRACE);
       t.equal(answer.json.executionId, executionId);
-      const of = () =>
-        simmer
-          .logs()
-          .filter((l) => l.message === 'invocation failed' && l['executionId'] === executionId);
-      await eventually('it is logged', () => of().length > 0);
-      // A line of a later invocation stands behind every line of this one.
-      t.equal(of().length, 1);
-      t.match(of()[0], {
+      const lines = of(executionId);
+      t.equal(lines.length, 1);
+      t.match(lines[0], {
         traceId: TRACE,
         function: 'default/actor',
         code: answer.json.code,
-        placement: 'warm',
+        // The call before may still be letting go of its slot.
+        placement: /^(warm|waited)$/,
         attempts: 1,
       });
     }
