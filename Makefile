@@ -1,5 +1,5 @@
 # Simmer. Every target does its own set-up: what is installed and built is reused until something it was made from changes.
-# `ARGS` is handed on: make run ARGS='--port 9000', make bench ARGS='--rounds 7'.
+# `ARGS` is handed on: make run ARGS='--port 9000', make bench ARGS='--only warm'.
 
 # The pinned Node (scripts/node.mjs fetches it where the machine's own does not fit) goes first; absent, the machine's is used.
 export PATH := $(CURDIR)/node_modules/.bin:$(CURDIR)/.node/bin:$(PATH)

@@ -1,8 +1,8 @@
 /**
  * The frames of the pod protocol, `simmer.v1`: what each means, its fields and their units.
  *
- * On the wire a frame is one binary WebSocket message holding one msgpack array `[kind, ...fields]`,
- * fields in the order in which the interfaces below declare them. Encoding and checking is in codec.ts;
+ * On the wire a frame is one msgpack array `[kind, ...fields]`; a binary WebSocket message holds one or several, one
+ * after the other. Fields stand in the order in which the interfaces below declare them. Encoding and checking is in codec.ts;
  * docs/protocol.md is the prose a runtime in another language is written from.
  */
 

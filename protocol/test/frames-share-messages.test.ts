@@ -1,11 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import {
-  decodeEach,
-  encode,
-  MAX_BATCH_BYTES,
-  toMessages,
-} from '../src/codec.ts';
+import { decodeEach, encode, MAX_BATCH_BYTES, toMessages } from '../src/codec.ts';
 import type { Frame } from '../src/frames.ts';
 
 const stream = fc.integer({ min: 1, max: 1_000 });
@@ -43,31 +38,37 @@ function read(message: Uint8Array): string[] {
   return frames;
 }
 
-t.test('frames arrive as they were sent, in their order, in messages of a bounded length', async () => {
-  fc.assert(
-    fc.property(fc.array(frame, { maxLength: 40 }), (frames) => {
-      const messages: Uint8Array[] = [];
-      toMessages(frames.map(encode), (m) => messages.push(m));
-      const longest = Math.max(0, ...frames.map((f) => encode(f).length));
-      if (messages.some((m) => m.length > Math.max(MAX_BATCH_BYTES, longest))) return false;
-      return JSON.stringify(messages.flatMap(read)) === JSON.stringify(frames.map(plain));
-    }),
-  );
-});
-
-t.test('a malformed frame does not take back those before it, and stops those after it', async (t) => {
-  const ping = encode({ kind: 'ping', nonce: 7 });
-  const taken: (Frame | undefined)[] = [];
-  t.throws(
-    () =>
-      decodeEach(Buffer.concat([ping, Buffer.from('c1', 'hex'), ping]), (f) => {
-        taken.push(f);
-        return true;
+t.test(
+  'frames arrive as they were sent, in their order, in messages of a bounded length',
+  async () => {
+    fc.assert(
+      fc.property(fc.array(frame, { maxLength: 40 }), (frames) => {
+        const messages: Uint8Array[] = [];
+        toMessages(frames.map(encode), (m) => messages.push(m));
+        const longest = Math.max(0, ...frames.map((f) => encode(f).length));
+        if (messages.some((m) => m.length > Math.max(MAX_BATCH_BYTES, longest))) return false;
+        return JSON.stringify(messages.flatMap(read)) === JSON.stringify(frames.map(plain));
       }),
-    { code: 'malformed_frame' },
-  );
-  t.strictSame(taken, [{ kind: 'ping', nonce: 7 }]);
-});
+    );
+  },
+);
+
+t.test(
+  'a malformed frame does not take back those before it, and stops those after it',
+  async (t) => {
+    const ping = encode({ kind: 'ping', nonce: 7 });
+    const taken: (Frame | undefined)[] = [];
+    t.throws(
+      () =>
+        decodeEach(Buffer.concat([ping, Buffer.from('c1', 'hex'), ping]), (f) => {
+          taken.push(f);
+          return true;
+        }),
+      { code: 'malformed_frame' },
+    );
+    t.strictSame(taken, [{ kind: 'ping', nonce: 7 }]);
+  },
+);
 
 t.test('who has had enough is given no more', async (t) => {
   const ping = encode({ kind: 'ping', nonce: 7 });

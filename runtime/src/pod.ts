@@ -186,11 +186,12 @@ export class Pod implements LinkOwner {
       return;
     }
     const culprit = this.culprit();
+    // Before the result, which frees a slot: nothing new is to be given to a process that is about to end.
+    this.drain(this.settings.graceMs, 1);
     if (culprit !== undefined) {
       const message = `an error escaped the handler and ended its process: ${what}`;
       executor.fail(culprit, failure('error', 'function_exited', message));
     }
-    this.drain(this.settings.graceMs, 1);
   }
 
   /** The handler has called `process.exit`, and there is no way back: what it ran for is told, now (guard.ts). */
@@ -201,6 +202,8 @@ export class Pod implements LinkOwner {
     if (culprit === undefined) return;
     const message = `the handler ended its process with exit code ${code}`;
     this.state = { kind: 'exiting' };
+    // First: the result frees a slot, which must not be given to a process that is about to end.
+    this.link.current?.send(DRAINING);
     this.executor.fail(culprit, failure('error', 'function_exited', message));
     culprit.connection.flushNow();
   }

@@ -12,8 +12,8 @@ import { ERRORS } from '@simmer/protocol/errors';
 
 /** Upper bounds in seconds; one more bucket is +Inf. From the relay's own idle latency up to a minute. */
 export const BUCKETS_SECONDS = [
-  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
-  60,
+  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+  30, 60,
 ] as const;
 const BUCKETS_MS: readonly number[] = BUCKETS_SECONDS.map((s) => s * 1000);
 const BUCKET_COUNT = BUCKETS_MS.length + 1;

@@ -31,7 +31,8 @@ interface World {
 type Step = (w: World, pick: number) => void;
 
 const pods = (w: World) => [...w.fn.pods].filter((p) => p.state !== 'gone');
-const one = <T>(list: readonly T[], pick: number): T | undefined => list[pick % Math.max(1, list.length)];
+const one = <T>(list: readonly T[], pick: number): T | undefined =>
+  list[pick % Math.max(1, list.length)];
 
 const steps: Record<string, Step> = {
   call: (w) => w.calls.push(w.h.call(w.fn, { budgetMs: 500, bytes: 10 })),
@@ -52,7 +53,8 @@ const steps: Record<string, Step> = {
   },
   hangUp: (w, pick) => {
     const call = one(w.calls, pick);
-    if (call === undefined || call.refused !== undefined || call.invocation.state === 'ended') return;
+    if (call === undefined || call.refused !== undefined || call.invocation.state === 'ended')
+      return;
     w.hungUp.add(call);
     w.h.core.scheduler.clientGone(call.invocation);
   },
@@ -77,7 +79,8 @@ const steps: Record<string, Step> = {
   },
   exit: (w, pick) => {
     const pod = one(pods(w), pick);
-    if (pod !== undefined) w.h.core.onMessage({ type: 'pod-exited', podId: pod.id, reason: 'test' });
+    if (pod !== undefined)
+      w.h.core.onMessage({ type: 'pod-exited', podId: pod.id, reason: 'test' });
   },
   drain: (w, pick) => {
     const pod = one(pods(w), pick);
@@ -148,7 +151,10 @@ function check(w: World): void {
     const expected = w.hungUp.has(call) ? 0 : 1;
     if (invocation.state === 'ended') {
       // Who hung up in the middle of a stream is cut off; nobody else is told twice.
-      assert(w.hungUp.has(call) ? ends.every((e) => e === 'aborted') : ends.length === expected, 'D1');
+      assert(
+        w.hungUp.has(call) ? ends.every((e) => e === 'aborted') : ends.length === expected,
+        'D1',
+      );
     } else {
       assert(ends.length === 0, 'told of an end before it');
       live++;
@@ -165,36 +171,39 @@ function assert(condition: boolean, message: string): void {
 }
 
 for (const concurrency of [1, 3]) {
-  t.test(`with concurrency ${concurrency} the books balance after any sequence of events`, async () => {
-    const step = fc.tuple(fc.constantFrom(...Object.keys(steps)), fc.nat(1_000));
-    fc.assert(
-      fc.property(fc.array(step, { minLength: 10, maxLength: 120 }), (sequence) => {
-        const h = new Harness();
-        const fn = h.define('f', {
-          concurrency,
-          maxReplicas: 4,
-          overflow: 2,
-          graceMs: 100,
-          queue: { maxLength: MAX_QUEUE, maxBytes: 1_000 },
-        });
-        const w: World = { h, fn, calls: [], hungUp: new Set() };
-        for (const [name, pick] of sequence) {
-          steps[name]?.(w, pick);
+  t.test(
+    `with concurrency ${concurrency} the books balance after any sequence of events`,
+    async () => {
+      const step = fc.tuple(fc.constantFrom(...Object.keys(steps)), fc.nat(1_000));
+      fc.assert(
+        fc.property(fc.array(step, { minLength: 10, maxLength: 120 }), (sequence) => {
+          const h = new Harness();
+          const fn = h.define('f', {
+            concurrency,
+            maxReplicas: 4,
+            overflow: 2,
+            graceMs: 100,
+            queue: { maxLength: MAX_QUEUE, maxBytes: 1_000 },
+          });
+          const w: World = { h, fn, calls: [], hungUp: new Set() };
+          for (const [name, pick] of sequence) {
+            steps[name]?.(w, pick);
+            check(w);
+          }
+          // Whatever happened, once every deadline, grace and reconnect time has passed all calls have ended, and no slot
+          // is held by a call that is over.
+          for (let i = 0; i < 10; i++) h.advance(2_000);
           check(w);
-        }
-        // Whatever happened, once every deadline, grace and reconnect time has passed all calls have ended, and no slot
-        // is held by a call that is over.
-        for (let i = 0; i < 10; i++) h.advance(2_000);
-        check(w);
-        assert(h.core.scheduler.live === 0, 'one never ended');
-        assert(fn.counters.gauge('running') === 0, 'a slot leaked');
-        const { counters } = fn;
-        const accepted = w.calls.filter((c) => c.refused === undefined);
-        assert(counters.counter('accepted') === accepted.length, 'accepted');
-        const ok = accepted.filter((c) => c.reply.told.includes('ok')).length;
-        assert(counters.counter('succeeded') === ok, 'succeeded');
-      }),
-      { numRuns: 1_500 },
-    );
-  });
+          assert(h.core.scheduler.live === 0, 'one never ended');
+          assert(fn.counters.gauge('running') === 0, 'a slot leaked');
+          const { counters } = fn;
+          const accepted = w.calls.filter((c) => c.refused === undefined);
+          assert(counters.counter('accepted') === accepted.length, 'accepted');
+          const ok = accepted.filter((c) => c.reply.told.includes('ok')).length;
+          assert(counters.counter('succeeded') === ok, 'succeeded');
+        }),
+        { numRuns: 1_500 },
+      );
+    },
+  );
 }

@@ -90,7 +90,11 @@ export class Harness {
   }
 
   /** Registers `default/<name>`. */
-  define(name: string, spec: Partial<FunctionManifest['spec']> = {}, revision = 'r1'): FunctionState {
+  define(
+    name: string,
+    spec: Partial<FunctionManifest['spec']> = {},
+    revision = 'r1',
+  ): FunctionState {
     const resolved = resolveManifest({
       apiVersion: 'simmer.dev/v1alpha1',
       kind: 'Function',
@@ -122,7 +126,10 @@ export class Harness {
     return pod;
   }
 
-  hello(pod: Pod, more: { credential?: string; uid?: string; bootId?: string; inFlight?: number } = {}) {
+  hello(
+    pod: Pod,
+    more: { credential?: string; uid?: string; bootId?: string; inFlight?: number } = {},
+  ) {
     const link = new FakeLink();
     const answer = this.core.pods.hello(
       {
@@ -158,7 +165,10 @@ export class Harness {
     return link;
   }
 
-  call(fn: FunctionState, options: { budgetMs?: number; bytes?: number; raw?: boolean } = {}): Call {
+  call(
+    fn: FunctionState,
+    options: { budgetMs?: number; bytes?: number; raw?: boolean } = {},
+  ): Call {
     const { scheduler } = this.core;
     const budgetMs = options.budgetMs ?? fn.record.spec.timeoutMs;
     const bytes = options.bytes ?? 0;
