@@ -35,8 +35,15 @@ for (const name of ['many', 'single', 'endless']) before.set(name, await simmer.
 
 const metric = (name: string, fn: string) => simmer.metric(name, { function: `default/${fn}` });
 
-/** Opens a batch of clients that send this, waits until the server is where it should be, and cuts them all off. */
-async function hangUp(send: string, stage: (clients: readonly RawSocket[]) => Promise<unknown>) {
+/**
+ * Opens a batch of clients that send this, waits until the server is where it should be, cuts them all off, and waits
+ * until the server has seen that: none of one batch is taken for one of the next.
+ */
+async function hangUp(
+  send: string,
+  stage: (clients: readonly RawSocket[]) => Promise<unknown>,
+  settled: () => Promise<unknown>,
+) {
   for (let i = 0; i < BATCHES; i++) {
     const clients = await Promise.all(
       Array.from({ length: BATCH }, () => RawSocket.open(simmer.port)),
@@ -44,6 +51,7 @@ async function hangUp(send: string, stage: (clients: readonly RawSocket[]) => Pr
     for (const client of clients) client.write(send);
     await stage(clients);
     for (const client of clients) client.reset();
+    await settled();
   }
 }
 
@@ -55,10 +63,10 @@ t.test('before the body, and in the middle of it', async (t) => {
     eventually('the bytes are held', async () => {
       return (await metric('simmer_function_held_bytes', 'many')) >= bytes;
     });
-  await hangUp(post('many', '', 1_000), () => held(BATCH * 1_000));
-  await simmer.quiet('default/many');
-  await hangUp(post('many', BODY.slice(0, 500), BODY.length), () => held(BATCH * BODY.length));
-  await simmer.quiet('default/many');
+  const settled = () => simmer.quiet('default/many');
+  await hangUp(post('many', '', 1_000), () => held(BATCH * 1_000), settled);
+  const half = post('many', BODY.slice(0, 500), BODY.length);
+  await hangUp(half, () => held(BATCH * BODY.length), settled);
   t.equal(await metric('simmer_accepted_total', 'many'), 0, 'none of these was run');
 });
 
@@ -66,15 +74,12 @@ t.test('while queued: none of them is run', async (t) => {
   const gate = simmer.gate();
   const runs = simmer.gate();
   const holder = simmer.invoke('single', { hold: gate });
-  await hangUp(post('single', JSON.stringify({ input: { runs } })), () =>
-    eventually(
-      'all wait',
-      async () => (await metric('simmer_function_queue_depth', 'single')) >= BATCH,
-    ),
+  const depth = () => metric('simmer_function_queue_depth', 'single');
+  await hangUp(
+    post('single', JSON.stringify({ input: { runs } })),
+    () => eventually('all wait', async () => (await depth()) === BATCH),
+    () => eventually('none waits', async () => (await depth()) === 0),
   );
-  await eventually('none waits', async () => {
-    return (await metric('simmer_function_queue_depth', 'single')) === 0;
-  });
   simmer.open(gate);
   t.equal((await holder).status, 200);
   await simmer.quiet('default/single');
@@ -83,18 +88,21 @@ t.test('while queued: none of them is run', async (t) => {
 
 t.test('while running: each is told, and gives its slot back', async (t) => {
   const never = simmer.gate();
-  await hangUp(post('many', JSON.stringify({ input: { wait: never } })), () =>
-    eventually('all run', async () => (await metric('simmer_function_running', 'many')) === BATCH),
+  const running = () => metric('simmer_function_running', 'many');
+  await hangUp(
+    post('many', JSON.stringify({ input: { wait: never } })),
+    () => eventually('all run', async () => (await running()) === BATCH),
+    () => simmer.quiet('default/many'),
   );
-  await simmer.quiet('default/many');
   t.pass('all slots are free');
 });
 
 t.test('in the middle of a stream', async (t) => {
-  await hangUp(head('GET', '/fn/endless'), (clients) =>
-    Promise.all(clients.map((client) => client.until('the stream has begun', /xxxx/))),
+  await hangUp(
+    head('GET', '/fn/endless'),
+    (clients) => Promise.all(clients.map((c) => c.until('the stream has begun', /xxxx/))),
+    () => simmer.quiet('default/endless'),
   );
-  await simmer.quiet('default/endless');
   t.pass('all slots are free');
 });
 

@@ -41,7 +41,9 @@ t.test(
       t.equal(status, 200);
       t.equal(json.output.pid, other);
     }
-    const lines = simmer.logs().filter((l) => l['code'] === 'pod_lost');
+    const lostLines = () => simmer.logs().filter((l) => l['code'] === 'pod_lost');
+    await eventually('they are logged', () => lostLines().length >= IN_FLIGHT);
+    const lines = lostLines();
     const ids = new Set(lines.map((l) => l['executionId']));
     t.equal(lines.length, IN_FLIGHT, 'one line each');
     t.same(ids, new Set(lost.map((a) => a.headers['x-execution-id'])));

@@ -46,6 +46,15 @@ export function isAlive(pid: number): boolean {
   }
 }
 
+/** Servers that run. tap ends a test that takes too long with SIGALRM, past its teardown: they are not to outlive it. */
+const running = new Set<ChildProcess>();
+for (const signal of ['SIGALRM', 'SIGTERM', 'SIGINT'] as const) {
+  process.once(signal, () => {
+    for (const child of running) child.kill('SIGKILL');
+    process.kill(process.pid, signal);
+  });
+}
+
 export interface FunctionSetup {
   readonly name: string;
   /** The text of its handler, an ES module; ACTOR where absent. */
@@ -202,8 +211,12 @@ export class Simmer {
     this.child.stderr?.on('data', (data) => {
       this.errors += data;
     });
+    running.add(this.child);
     this.exited = new Promise((resolve) => {
-      this.child.on('close', (code, signal) => resolve(code ?? signal ?? ''));
+      this.child.on('close', (code, signal) => {
+        running.delete(this.child);
+        resolve(code ?? signal ?? '');
+      });
     });
   }
 
