@@ -5,6 +5,7 @@ import type { Scenario } from './context.ts';
 import { growth, ownTime } from './growth.ts';
 import { kill } from './kill.ts';
 import { memory } from './memory.ts';
+import { neighbour } from './neighbour.ts';
 import { overload } from './overload.ts';
 import { pods, warm } from './warm.ts';
 
@@ -17,5 +18,6 @@ export const SCENARIOS: readonly Scenario[] = [
   ownTime,
   overload,
   kill,
+  neighbour,
   memory,
 ];

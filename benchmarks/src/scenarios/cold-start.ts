@@ -116,7 +116,7 @@ async function emptyProcess(file: string): Promise<number> {
 }
 
 /** Spawn of the runtime to its `ready`, against a peer that only welcomes it. */
-async function spawnToReady(): Promise<number> {
+export async function spawnToReady(): Promise<number> {
   const peer = new WebSocketServer({
     port: 0,
     host: '127.0.0.1',

@@ -1,0 +1,2 @@
+/** Does not load: its pods crash before they are ready. */
+throw new Error('does not load');
