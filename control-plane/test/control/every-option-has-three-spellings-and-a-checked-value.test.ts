@@ -12,7 +12,7 @@ const DEFAULTS: Config = {
   managementPort: 8081,
   podHost: '127.0.0.1',
   podPort: 8082,
-  functions: '/work/functions',
+  functions: '/srv/functions',
   allowAnonymous: false,
   logLevel: 'info',
   heartbeatMs: 2_000,
@@ -33,7 +33,7 @@ const OTHERS: Record<string, [string, unknown]> = {
   'management-port': ['0', 0],
   'pod-host': ['pods.example', 'pods.example'],
   'pod-port': ['9002', 9002],
-  functions: ['other/folder', '/work/other/folder'],
+  functions: ['other/folder', '/srv/other/folder'],
   'allow-anonymous': ['true', true],
   'log-level': ['debug', 'debug'],
   'heartbeat-ms': ['500', 500],
@@ -50,7 +50,7 @@ const noFile = (path: string): string => {
   throw new Error(`no such file ${path}`);
 };
 const resolve = (argv: string[], env: Record<string, string> = {}, file?: string) =>
-  resolveConfig(argv, env, file === undefined ? noFile : () => file, '/work');
+  resolveConfig(argv, env, file === undefined ? noFile : () => file, '/srv');
 
 function configOf(argv: string[], env: Record<string, string> = {}, file?: string): Config {
   const resolution = resolve(argv, env, file);
@@ -119,8 +119,8 @@ t.test('the folder of functions is relative to where it was written', async (t) 
     configOf(['--config=/etc/simmer/c.yaml'], {}, 'functions: fns').functions,
     '/etc/simmer/fns',
   );
-  t.equal(configOf(['--config=conf/c.yaml'], {}, 'functions: fns').functions, '/work/conf/fns');
-  t.equal(configOf(['--config=/etc/c.yaml', '--functions=fns'], {}, '').functions, '/work/fns');
+  t.equal(configOf(['--config=conf/c.yaml'], {}, 'functions: fns').functions, '/srv/conf/fns');
+  t.equal(configOf(['--config=/etc/c.yaml', '--functions=fns'], {}, '').functions, '/srv/fns');
 });
 
 t.test('a bad start is refused with the option, the value and what is allowed', async (t) => {
@@ -149,13 +149,13 @@ t.test('a bad start is refused with the option, the value and what is allowed', 
       ['--config=c'],
       {},
       'heartbeat-ms: fast',
-      'heartbeat-ms in /work/c: "fast" is not allowed; it must be milliseconds from 100 to 60000',
+      'heartbeat-ms in /srv/c: "fast" is not allowed; it must be milliseconds from 100 to 60000',
     ],
-    [['--config=c'], {}, 'port: [1]', 'port in /work/c: "[1]" is not allowed'],
-    [['--config=c'], {}, 'prot: 1', 'unknown option prot in /work/c: did you mean port?'],
-    [['--config=c'], {}, '- port', 'config: /work/c must hold option names and their values'],
-    [['--config=c'], {}, 'a: [', 'config: cannot read /work/c: '],
-    [['--config=gone.yaml'], {}, undefined, 'config: cannot read /work/gone.yaml: no such file'],
+    [['--config=c'], {}, 'port: [1]', 'port in /srv/c: "[1]" is not allowed'],
+    [['--config=c'], {}, 'prot: 1', 'unknown option prot in /srv/c: did you mean port?'],
+    [['--config=c'], {}, '- port', 'config: /srv/c must hold option names and their values'],
+    [['--config=c'], {}, 'a: [', 'config: cannot read /srv/c: '],
+    [['--config=gone.yaml'], {}, undefined, 'config: cannot read /srv/gone.yaml: no such file'],
     [
       ['--max-queued-bytes=64MB'],
       {},
