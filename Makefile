@@ -54,4 +54,4 @@ docs: build ## Write the generated pages: docs/errors.md, docs/configuration.md
 verify: lint typecheck test ## Everything that must hold before a change is merged
 
 clean: ## Remove what was built; installed packages and Node stay
-	@rm -rf protocol/dist runtime/dist control-plane/dist benchmarks/dist .tap/processinfo .tap/test-results .tap/coverage .tap/counts.json
+	@rm -rf protocol/dist runtime/dist k8s/dist control-plane/dist benchmarks/dist .tap/processinfo .tap/test-results .tap/coverage .tap/counts.json

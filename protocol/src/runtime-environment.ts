@@ -4,6 +4,10 @@ export const RUNTIME_ENV = {
   address: 'SIMMER_ADDRESS',
   /** The pod's identity. */
   podUid: 'SIMMER_POD_UID',
+  /** PEM of the CA that signed the control plane's certificate, for `wss:`; the name it is checked against is POD_TLS_NAME. */
+  ca: 'SIMMER_CA',
+  /** The key of the pod's pool, with which the first hello's proof is made (docs/protocol.md); absent where there is none. */
+  poolKey: 'SIMMER_POOL_KEY',
   /** The launch token: good once. */
   token: 'SIMMER_TOKEN',
   /** namespace/name of the function. */
@@ -17,6 +21,9 @@ export const RUNTIME_ENV = {
   /** `1`: exit when standard input closes, so that no child outlives its control plane. */
   exitWithStdin: 'SIMMER_EXIT_WITH_STDIN',
 } as const;
+
+/** The one name that every control plane's certificate bears: pods dial addresses, but verify this. */
+export const POD_TLS_NAME = 'simmer-control-plane';
 
 /**
  * Flags for the `node` that runs the runtime. Tracking the asynchronous context by V8 instead of by a hook on every

@@ -47,11 +47,22 @@ export interface PodExpectedMessage {
   readonly functionKey: string;
   readonly revision: string;
   readonly backend: string;
+  /** The launch token, good once and for an hour; '' for a pod that was adopted: only its session counts. */
   readonly credential: string;
+  /** Its UID is told by `pod-identified`; a hello that is ahead of it waits. Otherwise the UID is the podId. */
+  readonly identified: boolean;
   /** Epoch milliseconds. */
   readonly launchedAt: number;
   /** It answers one unit of a `need`; otherwise upkeep launched it. */
   readonly needed: boolean;
+}
+
+/** Who may say hello as this pod (BackendEvent `identified`). */
+export interface PodIdentifiedMessage {
+  readonly type: 'pod-identified';
+  readonly podId: string;
+  readonly uid: string;
+  readonly proofKey: string;
 }
 
 export interface PodStartedMessage {
@@ -126,6 +137,7 @@ export type ToScheduler =
   | FunctionsMessage
   | PodExpectedMessage
   | PodStartedMessage
+  | PodIdentifiedMessage
   | PodExitedMessage
   | LaunchRefusedMessage
   | RetireMessage
