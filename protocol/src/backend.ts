@@ -86,6 +86,8 @@ export interface Backend {
   readonly name: string;
   /** It tells the UIDs of its pods by `identified`; otherwise a pod's UID is its podId. */
   readonly identifies: boolean;
+  /** Its pods outlive this process: they are left to the next one when this one ends. */
+  readonly outlives: boolean;
   /**
    * Creates the pod. Resolves once the backend has taken it on; `started` and `exited` follow as events.
    * @throws {SimmerError} `launch_failed` with the backend's reason; then no event follows.

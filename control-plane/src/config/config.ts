@@ -19,6 +19,19 @@ export interface Config {
   readonly podPort: number;
   /** Absolute path of the folder of manifests. */
   readonly functions: string;
+  readonly registry: 'folder' | 'kubernetes';
+  /** At least one; the first is the default. */
+  readonly backends: readonly ('process' | 'kubernetes')[];
+  readonly namespaces: readonly string[];
+  /** '' : no others, no election. */
+  readonly instance: string;
+  readonly instanceNamespace: string;
+  /** '' : from what was bound. */
+  readonly podAddress: string;
+  /** '' : none. */
+  readonly podService: string;
+  readonly podPlain: boolean;
+  readonly runtimeImage: string;
   readonly allowAnonymous: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   /** Milliseconds between pings of a pod. */
@@ -218,6 +231,20 @@ function checkTogether(config: Config): void {
     throw new OptionError(
       `host: ${JSON.stringify(config.host)}: a bind beyond loopback needs --allow-anonymous`,
     );
+  }
+  if (config.backends.includes('kubernetes')) {
+    if (config.podAddress === '') {
+      throw new OptionError('pod-address: the kubernetes backend needs it: wss://host:port');
+    }
+    const scheme = config.podPlain ? 'ws:' : 'wss:';
+    for (const [name, url] of [
+      ['pod-address', config.podAddress],
+      ['pod-service', config.podService],
+    ] as const) {
+      if (url === '' || url.startsWith(`${scheme}//`)) continue;
+      const why = config.podPlain ? 'with pod-plain' : 'unless pod-plain is set';
+      throw new OptionError(`${name}: ${url} must begin with ${scheme}// ${why}`);
+    }
   }
   const ports = new Map<string, string>();
   for (const [name, host, port] of [

@@ -123,6 +123,54 @@ const folder: OptionType<string> = {
   show: String,
 };
 
+/** Names separated by commas, at least one. */
+function list<T extends string>(
+  allowed: string,
+  one: (text: string) => text is T,
+): OptionType<readonly T[]> {
+  return {
+    placeholder: 'A,B',
+    allowed,
+    parse(text) {
+      const names = text.split(',').map((name) => name.trim());
+      return names.every(one) && new Set(names).size === names.length ? names : undefined;
+    },
+    show: (names) => names.join(','),
+  };
+}
+
+const BACKENDS = ['process', 'kubernetes'] as const;
+const backends = list(
+  `process, kubernetes, or both separated by a comma`,
+  (text): text is Config['backends'][number] => BACKENDS.some((name) => name === text),
+);
+
+/** RFC 1123. */
+const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+const namespaces = list('names of namespaces, separated by commas', (text): text is string =>
+  NAMESPACE.test(text),
+);
+
+const REGISTRIES = ['folder', 'kubernetes'] as const;
+const registry: OptionType<Config['registry']> = {
+  placeholder: 'KIND',
+  allowed: `one of ${REGISTRIES.join(', ')}`,
+  parse: (text) => REGISTRIES.find((kind) => kind === text),
+  show: String,
+};
+
+const text = (placeholder: string, allowed: string, pattern: RegExp): OptionType<string> => ({
+  placeholder,
+  allowed,
+  parse: (value) => (pattern.test(value) ? value : undefined),
+  show: String,
+});
+
+/** A pod's name: RFC 1123 subdomain. */
+const podName = text('NAME', 'the name of a pod', /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/);
+const imageName = text('IMAGE', 'the name of an image', /^[a-zA-Z0-9][\w./:@-]{0,510}$/);
+const podUrl = text('URL', 'ws://host:port or wss://host:port', /^wss?:\/\/[^\s/]+:\d{1,5}$/);
+
 const option = <K extends keyof Config>(
   name: string,
   key: K,
@@ -162,6 +210,69 @@ export const OPTIONS: readonly Option[] = [
     folder,
     './functions',
     'Folder of function manifests. In the configuration file it is relative to that file.',
+  ),
+  option(
+    'registry',
+    'registry',
+    registry,
+    'folder',
+    'Where functions are read from: the folder `functions`, or the Kubernetes API.',
+  ),
+  option(
+    'backends',
+    'backends',
+    backends,
+    ['process'],
+    'What launches pods; the first is the default of functions that name none.',
+  ),
+  option(
+    'namespaces',
+    'namespaces',
+    namespaces,
+    ['default'],
+    'Kubernetes: namespaces whose functions are served.',
+  ),
+  option(
+    'instance',
+    'instance',
+    podName,
+    '',
+    'Kubernetes: name of the pod that this control plane runs in. With it several elect a leader; without, this is the only one.',
+  ),
+  option(
+    'instance-namespace',
+    'instanceNamespace',
+    text('NAME', 'the name of a namespace', NAMESPACE),
+    'simmer-system',
+    "Kubernetes: namespace of the control plane's own Lease and Secret.",
+  ),
+  option(
+    'pod-address',
+    'podAddress',
+    podUrl,
+    '',
+    'Address that pods are told to dial. By default the one that the pod port is bound to.',
+  ),
+  option(
+    'pod-service',
+    'podService',
+    podUrl,
+    '',
+    'Kubernetes: address that pods dial when `pod-address` answers no more: a Service that leads to the leader.',
+  ),
+  option(
+    'pod-plain',
+    'podPlain',
+    flag,
+    false,
+    'Kubernetes: let pods connect without TLS. For measuring what TLS costs, and for meshes that encrypt by themselves.',
+  ),
+  option(
+    'runtime-image',
+    'runtimeImage',
+    imageName,
+    'localhost/simmer/runtime:dev',
+    'Kubernetes: image of functions that are given as source.',
   ),
   option(
     'allow-anonymous',

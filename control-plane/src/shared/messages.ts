@@ -65,6 +65,15 @@ export interface PodIdentifiedMessage {
   readonly proofKey: string;
 }
 
+/** What sessions of pods are proved with, and the port's certificate. The pod port opens once this has come. */
+export interface PodKeysMessage {
+  readonly type: 'pod-keys';
+  /** The first makes the proofs, any checks them. At least one. */
+  readonly keys: readonly { readonly id: string; readonly key: Uint8Array }[];
+  /** Paths of PEM files; absent: plain WebSockets. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string };
+}
+
 export interface PodStartedMessage {
   readonly type: 'pod-started';
   readonly podId: string;
@@ -136,6 +145,7 @@ export interface StartFailedMessage {
 export type ToScheduler =
   | FunctionsMessage
   | PodExpectedMessage
+  | PodKeysMessage
   | PodStartedMessage
   | PodIdentifiedMessage
   | PodExitedMessage

@@ -27,6 +27,7 @@ export function requestFor(
     kind: 'pool',
     functionKey: `default/${name}`,
     spec: manifestOf(name).spec,
+    revision: 'r1',
     baseDir,
     credential: 'credential',
     address: 'ws://127.0.0.1:1',
@@ -71,7 +72,7 @@ export function backendContract(t: Test, make: () => ContractSubject | Promise<C
     t.ok((started?.at ?? 0) >= before && (started?.at ?? 0) <= Date.now(), 'epoch milliseconds');
     const label = started?.type === 'started' ? started.label : '';
     t.strictSame(await s.backend.list(), [
-      { podId, kind: 'job', functionKey: 'default/polite', label },
+      { podId, kind: 'job', functionKey: 'default/polite', label, revision: 'r1' },
     ]);
     await s.backend.terminate(podId, 20_000);
     t.match(await l.exited(podId), { type: 'exited', reason: String });

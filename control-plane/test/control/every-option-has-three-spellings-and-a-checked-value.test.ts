@@ -23,6 +23,15 @@ const DEFAULTS: Config = {
   metricsFunctions: 2_000,
   maxConcurrentLaunches: 8,
   maxJobs: 64,
+  registry: 'folder',
+  backends: ['process'],
+  namespaces: ['default'],
+  instance: '',
+  instanceNamespace: 'simmer-system',
+  podAddress: '',
+  podService: '',
+  podPlain: false,
+  runtimeImage: 'localhost/simmer/runtime:dev',
 };
 
 /** Another allowed value of each option: as written, and as resolved. */
@@ -34,6 +43,15 @@ const OTHERS: Record<string, [string, unknown]> = {
   'pod-host': ['pods.example', 'pods.example'],
   'pod-port': ['9002', 9002],
   functions: ['other/folder', '/srv/other/folder'],
+  registry: ['kubernetes', 'kubernetes'],
+  backends: ['process', ['process']],
+  namespaces: ['a, b', ['a', 'b']],
+  instance: ['simmer-7f-x', 'simmer-7f-x'],
+  'instance-namespace': ['other', 'other'],
+  'pod-address': ['ws://10.0.0.1:8082', 'ws://10.0.0.1:8082'],
+  'pod-service': ['ws://pods.other:8082', 'ws://pods.other:8082'],
+  'pod-plain': ['true', true],
+  'runtime-image': ['example/runtime:1', 'example/runtime:1'],
   'allow-anonymous': ['true', true],
   'log-level': ['debug', 'debug'],
   'heartbeat-ms': ['500', 500],
@@ -72,7 +90,7 @@ t.test('each option can be given as a flag, in the environment and in the file',
     const [text, value] = OTHERS[option.name] as [string, unknown];
     const expected = { ...DEFAULTS, [option.key]: value };
     t.strictSame(configOf([`--${option.name}=${text}`]), expected, `--${option.name}=`);
-    if (option.name !== 'allow-anonymous') {
+    if (typeof option.default !== 'boolean') {
       t.strictSame(configOf([`--${option.name}`, text]), expected, `--${option.name}`);
     }
     t.strictSame(configOf([], { [environmentName(option.name)]: text }), expected, 'environment');

@@ -1,5 +1,11 @@
 /** What the tests of the control thread share: a clock they move, a backend they script, a log they read. */
-import type { Backend, BackendEvent, BackendPod, LaunchRequest } from '@simmer/protocol/backend';
+import type {
+  Backend,
+  BackendEvent,
+  BackendPod,
+  FoundPod,
+  LaunchRequest,
+} from '@simmer/protocol/backend';
 import { type FunctionManifest, resolveManifest } from '@simmer/protocol/manifest';
 import type { RegisteredFunction } from '@simmer/protocol/registry';
 import type { Clock } from '../../src/control/clock.ts';
@@ -41,6 +47,10 @@ export class FakeClock implements Clock {
 /** Launches nothing: tests say what becomes of each pod. */
 export class ScriptedBackend implements Backend {
   readonly name = 'process';
+  identifies = false;
+  outlives = false;
+  /** What an earlier process left. */
+  left: readonly FoundPod[] = [];
   readonly launched: LaunchRequest[] = [];
   readonly terminated: { podId: string; graceMs: number }[] = [];
   /** Set: launches are refused with it. */
@@ -65,7 +75,14 @@ export class ScriptedBackend implements Backend {
   onEvent(listener: (event: BackendEvent) => void): void {
     this.listener = listener;
   }
+  async adopt(): Promise<readonly FoundPod[]> {
+    return this.left;
+  }
   async close(): Promise<void> {}
+
+  tell(event: BackendEvent): void {
+    this.listener(event);
+  }
 
   start(podId: string): void {
     this.listener({ type: 'started', podId, label: `pid-of-${podId}`, at: 0 });

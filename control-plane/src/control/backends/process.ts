@@ -13,7 +13,13 @@
  */
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Backend, BackendEvent, BackendPod, LaunchRequest } from '@simmer/protocol/backend';
+import type {
+  Backend,
+  BackendEvent,
+  BackendPod,
+  FoundPod,
+  LaunchRequest,
+} from '@simmer/protocol/backend';
 import { SimmerError } from '@simmer/protocol/errors';
 import { RUNTIME_ENV, RUNTIME_NODE_FLAGS } from '@simmer/protocol/runtime-environment';
 import { LastWords } from './pod-log.ts';
@@ -52,6 +58,8 @@ export function nodeRuntime(): Command {
 
 export class ProcessBackend implements Backend {
   readonly name = 'process';
+  readonly identifies = false;
+  readonly outlives = false;
   private readonly options: ProcessBackendOptions;
   private readonly spawner: Spawner;
   private readonly children = new Map<string, Child>();
@@ -80,11 +88,11 @@ export class ProcessBackend implements Backend {
 
   launch(request: LaunchRequest): Promise<void> {
     if (this.closed) return Promise.reject(refusal('the backend is closed'));
-    const { podId, kind, functionKey, baseDir } = request;
+    const { podId, kind, functionKey, baseDir, revision } = request;
     const { file, args } = this.options.command;
     return new Promise((accept, reject) => {
       this.children.set(podId, {
-        pod: { podId, kind, functionKey, label: '' },
+        pod: { podId, kind, functionKey, label: '', revision },
         launch: { accept, reject },
         lastWords: new LastWords(),
         kill: undefined,
@@ -113,6 +121,11 @@ export class ProcessBackend implements Backend {
 
   async list(): Promise<readonly BackendPod[]> {
     return [...this.children.values()].filter((c) => c.launch === undefined).map((c) => c.pod);
+  }
+
+  /** Children never outlive their launcher (2). */
+  async adopt(): Promise<readonly FoundPod[]> {
+    return [];
   }
 
   async close(): Promise<void> {

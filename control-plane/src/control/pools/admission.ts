@@ -64,7 +64,7 @@ export function failingRefusal(
     reason: `its pods failed ${times} before they were ready: ${lastFailure?.code}: ${lastFailure?.message}`,
     retryAfterMs: wait > 0 ? wait : PROBE_RETRY_MS,
     // With a trial under way there is hope.
-    hopeless: wait > 0 && isHopeless(backoff, lastFailure?.code),
+    hopeless: wait > 0 && isHopeless(backoff, lastFailure?.hopeless === true),
   };
 }
 

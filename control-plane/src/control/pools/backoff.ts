@@ -42,9 +42,6 @@ export function launchesAllowed(backoff: Backoff, starting: number, now: number)
 }
 
 /** Whether what waits with no pod in sight is to be failed rather than kept waiting. */
-export function isHopeless(backoff: Backoff, lastCode: string | undefined): boolean {
-  return (
-    backoff.state === 'failing' &&
-    (backoff.failures >= HOPELESS_FAILURES || lastCode === 'handler_not_loaded')
-  );
+export function isHopeless(backoff: Backoff, saidSo: boolean): boolean {
+  return backoff.state === 'failing' && (backoff.failures >= HOPELESS_FAILURES || saidSo);
 }

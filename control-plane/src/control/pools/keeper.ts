@@ -8,9 +8,10 @@
  *  2. Each `pod-expected` is followed by one `pod-exited`, whatever becomes of the pod: launched or cancelled.
  *  3. A pod's failure to get ready is counted once, by whichever came first: its word, its exit, its deadline.
  *  4. Once draining, nothing is launched.
+ *  5. What an earlier process launched is taken over before anything is launched for its function.
  */
 import { randomBytes } from 'node:crypto';
-import type { Backend, BackendEvent, PodKind } from '@simmer/protocol/backend';
+import type { Backend, BackendEvent, FoundPod, PodKind } from '@simmer/protocol/backend';
 import { type ErrorCode, isErrorCode } from '@simmer/protocol/errors';
 import type { RegisteredFunction } from '@simmer/protocol/registry';
 import type { Config } from '../../config/config.ts';
@@ -21,7 +22,7 @@ import { admit, failingRefusal, refuseAll } from './admission.ts';
 import { Alarm } from './alarm.ts';
 import { HEALTHY, onFailure } from './backoff.ts';
 import { Launcher } from './launcher.ts';
-import type { Pod, Pool } from './pool.ts';
+import { isLeaving, type Pod, type Pool } from './pool.ts';
 import { PoolTable } from './pool-table.ts';
 import type { CounterSlots } from './slots.ts';
 import { isSettled, upkeep } from './upkeep.ts';
@@ -31,6 +32,8 @@ const CREDENTIAL_BYTES = 32;
 const LEAVE_SLACK_MS = 1_000;
 /** A process told to die that is still there (a disk that hangs): tell it again. */
 const KILL_AGAIN_MS = 5_000;
+/** A pod of an earlier process dials again within a second or two, or its node is gone. */
+const ADOPTION_MS = 30_000;
 /** Upkeep comes to rest at the second look; more would be a fault in it. */
 const MAX_LOOKS = 8;
 
@@ -55,6 +58,8 @@ export class PoolKeeper {
   private readonly table: PoolTable;
   private readonly alarm: Alarm;
   private readonly byPod = new Map<string, { readonly pool: Pool; readonly pod: Pod }>();
+  /** Pods of an earlier process whose functions have not been read yet (5). */
+  private found: readonly { readonly backend: Backend; readonly pod: FoundPod }[] = [];
   private jobs = 0;
   private podCount = 0;
   private state: 'running' | 'draining' | 'stopping' = 'running';
@@ -98,14 +103,69 @@ export class PoolKeeper {
     return keys;
   }
 
+  /** Keys of deleted functions whose pods are not all gone. */
+  leaving(): ReadonlySet<string> {
+    return this.table.leavingKeys();
+  }
+
+  // ---- what was there before -----------------------------------------------------------------------------------------
+
+  /** Looks for pods that an earlier process left running; they are taken over, or ended, with the first `apply` (5). */
+  async findPods(): Promise<void> {
+    const found = await Promise.all(
+      this.options.backends.map(async (backend) =>
+        (await backend.adopt()).map((pod) => ({ backend, pod })),
+      ),
+    );
+    this.found = found.flat();
+  }
+
+  private takeOverFound(): void {
+    const { found } = this;
+    this.found = [];
+    for (const { backend, pod } of found) {
+      const pool = this.table.get(pod.functionKey);
+      if (pool === undefined) {
+        this.options.log.info({ podId: pod.podId }, `pod ended: there is no ${pod.functionKey}`);
+        this.terminate({ podId: pod.podId, backend: backend.name }, 0);
+      } else this.takeOver(pool, backend, pod);
+    }
+  }
+
+  private takeOver(pool: Pool, backend: Backend, found: FoundPod): void {
+    const { clock, send } = this.options;
+    const pod: Pod = {
+      podId: found.podId,
+      kind: found.kind,
+      revision: found.revision,
+      backend: backend.name,
+      credential: '',
+      launchedAt: clock.now(),
+      adopted: true,
+      needed: false,
+      label: found.label,
+      phase: { name: 'starting', deadline: clock.now() + ADOPTION_MS },
+      stuck: undefined,
+    };
+    this.register(pool, pod, found.launchedAt);
+    for (const uid of found.uids) {
+      const { podId, proofKey } = found;
+      send({ type: 'pod-identified', podId, uid, proofKey });
+    }
+    this.wake(pool, Math.min(pool.wakeAt, clock.now() + ADOPTION_MS));
+    this.options.log.debug({ function: pool.key, podId: pod.podId }, 'pod taken over');
+  }
+
   // ---- from the registry -------------------------------------------------------------------------------------------
 
   /** The functions there should be: all of them. */
   apply(functions: readonly RegisteredFunction[]): void {
     const { changed, removed } = this.table.apply(functions, this.options.clock.now());
+    if (this.found.length > 0 && changed.length === 0) this.takeOverFound();
     if (removed.length === 0 && changed.length === 0) return;
     const upsert = changed.map(recordOf);
     this.options.send({ type: 'functions', upsert, remove: removed.map((p) => p.key) });
+    this.takeOverFound();
     for (const pool of [...removed, ...changed]) this.look(pool);
   }
 
@@ -186,10 +246,13 @@ export class PoolKeeper {
     }
   }
 
-  /** Ends every pod; resolves when all are gone. */
+  /** Ends every pod that would not outlive this process anyway; resolves when all of them are gone. */
   async stop(graceMs: number): Promise<void> {
     this.drain();
     this.state = 'stopping';
+    for (const [podId, { pod }] of this.byPod) {
+      if (this.backends.get(pod.backend)?.outlives) this.byPod.delete(podId);
+    }
     if (this.byPod.size > 0) {
       const empty = new Promise<void>((resolve) => {
         this.onEmpty = resolve;
@@ -206,20 +269,64 @@ export class PoolKeeper {
     const found = this.byPod.get(event.podId);
     if (!found) return;
     const { pool, pod } = found;
-    if (event.type === 'started') {
-      pod.label = event.label;
-      const { podId, label, at } = event;
-      this.options.send({ type: 'pod-started', podId, label, at });
-      return;
+    switch (event.type) {
+      case 'started': {
+        pod.label = event.label;
+        pod.stuck = undefined;
+        const { podId, label, at } = event;
+        this.options.send({ type: 'pod-started', podId, label, at });
+        break;
+      }
+      case 'identified': {
+        const { podId, uid, proofKey } = event;
+        this.options.send({ type: 'pod-identified', podId, uid, proofKey });
+        break;
+      }
+      case 'stuck':
+        this.onStuck(pool, pod, event.reason, event.hopeless);
+        break;
+      case 'leaving':
+        this.onLeaving(pool, pod, event.reason);
+        break;
+      case 'exited':
+        this.onExited(pool, pod, event.reason, event.blameless === true);
     }
+  }
+
+  private onStuck(pool: Pool, pod: Pod, reason: string, hopeless: boolean): void {
+    if (pod.phase.name !== 'starting') return;
+    if (pod.stuck?.reason !== reason) {
+      const fields = { function: pool.key, podId: pod.podId };
+      this.options.log.warn(fields, `pod cannot start: ${reason}`);
+    }
+    pod.stuck = { reason, since: pod.stuck?.since ?? this.options.clock.now() };
+    if (hopeless) {
+      this.fail(pool, pod, 'launch_failed', reason, true);
+      this.end(pool, pod, 0);
+    }
+    this.look(pool);
+  }
+
+  /** Told from outside to end: it finishes what it runs, and is replaced now. */
+  private onLeaving(pool: Pool, pod: Pod, reason: string): void {
+    if (isLeaving(pod)) return;
+    this.options.log.info({ function: pool.key, podId: pod.podId }, `pod leaves: ${reason}`);
+    const wasReady = pod.phase.name === 'ready';
+    pod.phase = { name: 'draining', killAt: this.leaveBy(pool), wasReady };
+    this.launcher.release(pod.podId);
+    this.options.send({ type: 'drain-pod', podId: pod.podId });
+    this.look(pool);
+  }
+
+  private onExited(pool: Pool, pod: Pod, reason: string, blameless: boolean): void {
     const { name } = pod.phase;
-    if (name === 'starting') this.fail(pool, pod, 'exited_before_ready', event.reason);
+    if (name === 'starting' && !blameless) this.fail(pool, pod, 'exited_before_ready', reason);
     const fields = { function: pool.key, podId: pod.podId, pid: pod.label, state: name };
     this.options.log[name === 'ready' && pod.kind === 'pool' ? 'warn' : 'debug'](
       fields,
-      `pod exited: ${event.reason}`,
+      `pod exited: ${reason}`,
     );
-    this.gone(pool, pod, event.reason);
+    this.gone(pool, pod, reason);
     this.look(pool);
   }
 
@@ -260,7 +367,8 @@ export class PoolKeeper {
       }
       for (const pod of plan.late) {
         const { startupTimeoutMs } = pool.registered.manifest.spec;
-        this.fail(pool, pod, 'ready_timeout', `not ready within ${startupTimeoutMs} ms`);
+        if (pod.stuck) this.fail(pool, pod, 'launch_failed', pod.stuck.reason, true);
+        else this.fail(pool, pod, 'ready_timeout', `not ready within ${startupTimeoutMs} ms`);
         this.end(pool, pod, 0);
       }
       for (const pod of plan.kill) this.end(pool, pod, 0);
@@ -288,13 +396,22 @@ export class PoolKeeper {
       backend: pool.registered.manifest.spec.backend ?? this.defaultBackend,
       credential: randomBytes(CREDENTIAL_BYTES).toString('base64url'),
       launchedAt: this.options.clock.now(),
+      adopted: false,
+      needed,
       label: undefined,
       phase: { name: 'queued' },
+      stuck: undefined,
     };
-    pool.pods.set(pod.podId, pod);
-    this.byPod.set(pod.podId, { pool, pod });
+    this.register(pool, pod, this.options.clock.epoch());
+    this.launcher.order(pool, pod, needed);
+  }
+
+  /** The pod exists from now on; the scheduler is told. `launchedAt`: epoch milliseconds. */
+  private register(pool: Pool, pod: Pod, launchedAt: number): void {
+    const { podId, kind, revision, backend, credential, needed } = pod;
+    pool.pods.set(podId, pod);
+    this.byPod.set(podId, { pool, pod });
     if (kind === 'job') this.jobs++;
-    const { podId, revision, backend, credential } = pod;
     this.options.send({
       type: 'pod-expected',
       podId,
@@ -303,10 +420,10 @@ export class PoolKeeper {
       revision,
       backend,
       credential,
-      launchedAt: this.options.clock.epoch(),
+      identified: this.backends.get(backend)?.identifies ?? false,
+      launchedAt,
       needed,
     });
-    this.launcher.order(pool, pod, needed);
   }
 
   private cancel(pool: Pool, pod: Pod, reason: string): void {
@@ -324,7 +441,7 @@ export class PoolKeeper {
     this.terminate(pod, graceMs);
   }
 
-  private terminate(pod: Pod, graceMs: number): void {
+  private terminate(pod: Pick<Pod, 'podId' | 'backend'>, graceMs: number): void {
     this.backends
       .get(pod.backend)
       ?.terminate(pod.podId, graceMs)
@@ -345,14 +462,15 @@ export class PoolKeeper {
   }
 
   /** 3: called only for a pod that is starting, which then is so no more. */
-  private fail(pool: Pool, pod: Pod, code: ErrorCode, message: string): void {
-    if (pool.deleted || pod.revision !== pool.registered.revision) return;
+  private fail(pool: Pool, pod: Pod, code: ErrorCode, message: string, hopeless = false): void {
+    if (pool.deleted || pod.adopted || pod.revision !== pool.registered.revision) return;
     const now = this.options.clock.now();
     pool.backoff = onFailure(pool.backoff, pod.launchedAt, now);
     if (pool.backoff.state !== 'failing') return;
     const { failures, suspendedUntil } = pool.backoff;
     const at = new Date(this.options.clock.epoch()).toISOString();
-    pool.lastFailure = { code, message, at, count: failures };
+    const saidSo = hopeless || code === 'handler_not_loaded';
+    pool.lastFailure = { code, message, at, count: failures, hopeless: saidSo };
     const retryInMs = Math.ceil(suspendedUntil - now);
     const fields = {
       function: pool.key,

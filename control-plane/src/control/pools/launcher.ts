@@ -89,6 +89,7 @@ export class Launcher {
         kind: pod.kind,
         functionKey: pool.key,
         spec: registered.manifest.spec,
+        revision: pod.revision,
         baseDir: registered.baseDir,
         credential: pod.credential,
         address: this.options.podAddress,

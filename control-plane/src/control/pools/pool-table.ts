@@ -43,6 +43,11 @@ export class PoolTable {
     yield* this.leaving;
   }
 
+  /** Keys of removed functions that still have pods. */
+  leavingKeys(): ReadonlySet<string> {
+    return new Set([...this.leaving].map((pool) => pool.key));
+  }
+
   /** `functions` are all that there should be. */
   apply(functions: readonly RegisteredFunction[], now: number): PoolChanges {
     const wanted = new Set(functions.map((f) => f.key));

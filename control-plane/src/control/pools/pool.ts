@@ -31,9 +31,15 @@ export interface Pod {
   readonly credential: string;
   /** When it was ordered. */
   readonly launchedAt: number;
+  /** Launched by an earlier process: that it does not come back says nothing against its code. */
+  readonly adopted: boolean;
+  /** A caller waits for it. */
+  readonly needed: boolean;
   /** Process id or pod name, once it runs. */
   label: string | undefined;
   phase: PodPhase;
+  /** Why it cannot start for now, and since when. */
+  stuck: { readonly reason: string; readonly since: number } | undefined;
 }
 
 /** Why a pod of this revision last failed before it was ready. Stays when another got ready. */
@@ -44,6 +50,8 @@ export interface PodFailure {
   readonly at: string;
   /** Consecutive failures, this one included. */
   readonly count: number;
+  /** Nothing suggests that waiting helps. */
+  readonly hopeless: boolean;
 }
 
 export interface Pool {

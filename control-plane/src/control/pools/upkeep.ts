@@ -88,8 +88,9 @@ export function upkeep(pool: Pool, now: number): Upkeep {
   const kill: Pod[] = [];
   for (const pod of all) {
     if (pod.phase.name === 'starting') {
-      if (now >= pod.phase.deadline) late.push(pod);
-      else wakes.push(pod.phase.deadline);
+      const deadline = patienceWith(pod, pod.phase.deadline);
+      if (now >= deadline) late.push(pod);
+      else wakes.push(deadline);
     } else if (isLeaving(pod)) {
       if (now >= pod.phase.killAt) kill.push(pod);
       else wakes.push(pod.phase.killAt);
@@ -98,6 +99,15 @@ export function upkeep(pool: Pool, now: number): Upkeep {
   const wakeAt = Math.min(Number.POSITIVE_INFINITY, ...wakes);
   const rolling = old.length > 0;
   return { launch, cancel: [...cancel], drain, late, kill, retire, rolling, wakeAt };
+}
+
+/** A caller's pod that cannot start for now (no node has room) gets this long: well within a usual timeout. */
+const STUCK_PATIENCE_MS = 5_000;
+
+/** Until when a starting pod is waited for. One that nobody waits for may be what makes a cluster grow: it has all its time. */
+function patienceWith(pod: Pod, deadline: number): number {
+  if (pod.stuck === undefined || !pod.needed) return deadline;
+  return Math.min(deadline, pod.stuck.since + STUCK_PATIENCE_MS);
 }
 
 const LEAVING_ORDER = { queued: 0, starting: 1, ready: 2, draining: 3, ending: 3 } as const;
