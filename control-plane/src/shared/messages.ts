@@ -8,6 +8,7 @@
 import type { PodKind } from '@simmer/protocol/backend';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { FunctionSpec } from '@simmer/protocol/manifest';
+import type { FunctionSource } from '@simmer/protocol/registry';
 import type { Config } from '../config/config.ts';
 
 /** Handed to the control thread when it is created. */
@@ -28,6 +29,8 @@ export interface FunctionRecord {
   readonly spec: FunctionSpec;
   /** Pods of another revision are `stale`: they serve until pods of this one are ready. */
   readonly revision: string;
+  /** Its code, where pods get it over their sockets. */
+  readonly source?: FunctionSource;
   /** Index of its block in the shared counters. */
   readonly slot: number;
 }
@@ -130,6 +133,13 @@ export interface StoppedMessage {
   readonly type: 'stopped';
 }
 
+/** Who takes over: answers `succeed`, and comes by itself when another leader is seen. */
+export interface SuccessorMessage {
+  readonly type: 'successor';
+  /** Where pods find it; null: nobody does. */
+  readonly address: string | null;
+}
+
 /** The control thread has read its functions and listens on the management port. */
 export interface StartedMessage {
   readonly type: 'started';
@@ -154,6 +164,7 @@ export type ToScheduler =
   | DrainPodMessage
   | HttpResponseMessage
   | StoppedMessage
+  | SuccessorMessage
   | StartedMessage
   | StartFailedMessage;
 
@@ -232,6 +243,16 @@ export interface StopMessage {
   readonly graceMs: number;
 }
 
+/** Clients and pods can connect: this control plane may tell the others that it leads. */
+export interface ServingMessage {
+  readonly type: 'serving';
+}
+
+/** This process is to end: is there another to take over? Answered by `successor`. */
+export interface SucceedMessage {
+  readonly type: 'succeed';
+}
+
 /** Shutting down has begun: launch nothing more, not ready. */
 export interface DrainMessage {
   readonly type: 'drain';
@@ -245,5 +266,7 @@ export type ToControl =
   | PodDrainingMessage
   | LogMessage
   | HttpRequestMessage
+  | ServingMessage
+  | SucceedMessage
   | DrainMessage
   | StopMessage;
