@@ -9,33 +9,19 @@ import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { Value } from 'typebox/value';
 import { DEFAULT_NAMESPACE, NAME_PATTERN } from './names.ts';
+import { closed, stringMap } from './schema/common.ts';
+import { FunctionSpecSchema } from './schema/function.ts';
+import { brokenRules } from './schema/rules.ts';
+import { WarmPoolSpecSchema } from './schema/warm-pool.ts';
+
+export type { KubernetesPart } from './schema/common.ts';
+export { MAX_INLINE_SOURCE_LENGTH } from './schema/environment.ts';
+export { RULES, type Rule } from './schema/rules.ts';
 
 export const API_VERSION = 'simmer.dev/v1alpha1';
 
-const closed = { additionalProperties: false };
-const MAX_POD_COUNT = 10_000;
-const DAY_MS = 86_400_000;
-/** A function's limits lie below what one process may sensibly hold in memory for one request. */
-const MAX_BODY_BYTES = 1_073_741_824;
-const BODY_BYTES = 10_485_760;
-
-const EnvVar = Type.Object(
-  {
-    name: Type.String({
-      pattern: '^[A-Za-z_][A-Za-z0-9_]*$',
-      maxLength: 256,
-      description: 'Name of the variable. `SIMMER_` is reserved.',
-    }),
-    value: Type.String({ maxLength: 65_536, description: 'Its value.' }),
-  },
-  closed,
-);
-
-/** `Type.Record` would say `patternProperties`, which a structural schema may not hold. */
-const StringMap = Type.Unsafe<Record<string, string>>({
-  type: 'object',
-  additionalProperties: { type: 'string' },
-});
+/** What `spec.handler` is where `spec.source` holds the code and nothing names it. */
+export const DEFAULT_SOURCE_NAME = 'handler.js';
 
 const Metadata = Type.Object(
   {
@@ -48,134 +34,8 @@ const Metadata = Type.Object(
       default: DEFAULT_NAMESPACE,
       description: 'The tenant. A DNS label of at most 40 characters.',
     }),
-    labels: Type.Optional(StringMap),
-    annotations: Type.Optional(StringMap),
-  },
-  closed,
-);
-
-const replicas = (description: string, value: number) =>
-  Type.Integer({ minimum: 0, maximum: MAX_POD_COUNT, default: value, description });
-
-const FunctionSpecSchema = Type.Object(
-  {
-    runtime: Type.Enum(['node'], {
-      default: 'node',
-      description: 'The language runtime that loads the handler.',
-    }),
-    handler: Type.String({
-      minLength: 1,
-      maxLength: 4_096,
-      description:
-        "The module that exports the handler: a path relative to the manifest (process backend) or to the image's working directory.",
-    }),
-    env: Type.Array(EnvVar, {
-      maxItems: 500,
-      default: [],
-      description: "Environment of the handler's process.",
-    }),
-    concurrency: Type.Integer({
-      minimum: 1,
-      maximum: 1_000,
-      default: 1,
-      description: 'Invocations that one pod runs at once (its slots).',
-    }),
-    minReplicas: replicas('Pods kept warm when nothing calls.', 0),
-    maxReplicas: Type.Integer({
-      minimum: 1,
-      maximum: MAX_POD_COUNT,
-      default: 10,
-      description: 'Pods that the pool may grow to. Jobs come on top, within `overflow`.',
-    }),
-    overflow: Type.Integer({
-      minimum: 0,
-      maximum: 1_000,
-      default: 4,
-      description: 'One-shot pods (Jobs) at once for misses that find the pool at its maximum.',
-    }),
-    keepAliveMs: Type.Integer({
-      minimum: 0,
-      maximum: DAY_MS,
-      default: 300_000,
-      description:
-        'How long a pod over the minimum may idle before it is retired, in milliseconds.',
-    }),
-    startupTimeoutMs: Type.Integer({
-      minimum: 100,
-      maximum: 3_600_000,
-      default: 30_000,
-      description: 'How long a pod may take from its launch until it is ready, in milliseconds.',
-    }),
-    timeoutMs: Type.Integer({
-      minimum: 1,
-      maximum: DAY_MS,
-      default: 30_000,
-      description:
-        'Time an invocation has, its wait in the queue included, in milliseconds. A request may ask for another with X-Timeout-Ms.',
-    }),
-    graceMs: Type.Integer({
-      minimum: 0,
-      maximum: 600_000,
-      default: 1_000,
-      description:
-        'How long a handler may go on after its signal was aborted before its pod is killed, in milliseconds.',
-    }),
-    queue: Type.Object(
-      {
-        maxLength: Type.Integer({
-          minimum: 0,
-          maximum: 1_000_000,
-          default: 100,
-          description: 'Invocations that may wait for a slot. One more is refused with 429.',
-        }),
-        maxBytes: Type.Integer({
-          minimum: 0,
-          maximum: 17_179_869_184,
-          default: 67_108_864,
-          description: 'Bytes of the request bodies that are received, wait or run.',
-        }),
-      },
-      { ...closed, default: {} },
-    ),
-    maxRequestBytes: Type.Integer({
-      minimum: 0,
-      maximum: MAX_BODY_BYTES,
-      default: BODY_BYTES,
-      description: 'Largest request body; a longer one is refused with 413.',
-    }),
-    maxResultBytes: Type.Integer({
-      minimum: 0,
-      maximum: MAX_BODY_BYTES,
-      default: BODY_BYTES,
-      description: 'Largest result that is not streamed; a longer one is result_too_large.',
-    }),
-    backend: Type.Optional(
-      Type.String({
-        pattern: NAME_PATTERN,
-        description:
-          "The backend that launches its pods; the control plane's default where absent.",
-      }),
-    ),
-  },
-  closed,
-);
-
-const WarmPoolSpecSchema = Type.Object(
-  {
-    runtime: Type.Enum(['node'], {
-      default: 'node',
-      description: 'The language runtime of its pods.',
-    }),
-    minReplicas: replicas('Generic pods kept ready to become a function.', 0),
-    maxReplicas: Type.Integer({
-      minimum: 1,
-      maximum: MAX_POD_COUNT,
-      default: 10,
-      description: 'Generic pods at most.',
-    }),
-    backend: Type.Optional(
-      Type.String({ pattern: NAME_PATTERN, description: 'The backend that launches its pods.' }),
-    ),
+    labels: Type.Optional(stringMap('Labels of the object.', {}, {})),
+    annotations: Type.Optional(stringMap('Annotations of the object.', {}, {})),
   },
   closed,
 );
@@ -206,6 +66,13 @@ export type FunctionManifest = Static<typeof FunctionManifestSchema>;
 export type WarmPoolManifest = Static<typeof WarmPoolManifestSchema>;
 export type Manifest = FunctionManifest | WarmPoolManifest;
 export type FunctionSpec = FunctionManifest['spec'];
+export type WarmPoolSpec = WarmPoolManifest['spec'];
+/** `spec.template` */
+export type PodTemplate = NonNullable<FunctionSpec['template']>;
+/** One of `spec.env` */
+export type EnvVar = FunctionSpec['env'][number];
+/** One of `spec.template.envFrom` */
+export type EnvFrom = NonNullable<PodTemplate['envFrom']>[number];
 
 /** Where a manifest is wrong: a dotted path (`spec.queue.maxLength`) and a sentence. */
 export interface ManifestIssue {
@@ -242,30 +109,71 @@ function resolve(input: unknown): ResolvedManifest {
     return failed('kind', 'must be Function or WarmPool');
   }
   const { schema, check } = validators[kind];
-  const manifest = Value.Default(schema, structuredClone(input)) as Manifest;
+  const given = structuredClone(input);
+  if (kind === 'Function') nameSource(given);
+  const manifest = Value.Default(schema, given) as Manifest;
   if (!check.Check(manifest)) {
-    // An unknown field is told twice: by its object's additionalProperties, and once more as `schema is false` of itself.
-    const issues = check
-      .Errors(manifest)
-      .filter((e) => e.keyword !== 'boolean')
-      .map((e) => ({ field: fieldOf(e.instancePath), reason: reasonOf(e) }));
+    const issues = told(check.Errors(manifest)).map((e) => ({
+      field: fieldOf(e.instancePath),
+      reason: reasonOf(e),
+    }));
     return { ok: false, issues };
   }
-  const { minReplicas, maxReplicas } = manifest.spec;
-  if (minReplicas > maxReplicas) {
-    return failed('spec.minReplicas', `must be at most spec.maxReplicas (${maxReplicas})`);
+  const issues = [...brokenRules(kind, manifest), ...repeatedVariables(manifest)];
+  return issues.length > 0 ? { ok: false, issues } : { ok: true, manifest };
+}
+
+/** A default that depends on another field, which a schema cannot say. */
+function nameSource(manifest: object): void {
+  const { spec } = manifest as { spec?: unknown };
+  if (typeof spec !== 'object' || spec === null) return;
+  const { source, handler } = spec as Record<string, unknown>;
+  if (source !== undefined && handler === undefined) {
+    Object.assign(spec, { handler: DEFAULT_SOURCE_NAME });
   }
-  if (manifest.kind === 'Function') {
-    const reserved = manifest.spec.env.findIndex((e) => e.name.startsWith('SIMMER_'));
-    if (reserved !== -1) {
-      return failed(`spec.env[${reserved}].name`, 'names that begin with SIMMER_ are reserved');
+}
+
+/** The CRD says the same by a list that is a map of `name`. */
+function repeatedVariables(manifest: Manifest): ManifestIssue[] {
+  if (manifest.kind !== 'Function') return [];
+  const seen = new Set<string>();
+  return manifest.spec.env.flatMap(({ name }, i) => {
+    if (!seen.has(name)) {
+      seen.add(name);
+      return [];
     }
-  }
-  return { ok: true, manifest };
+    return [{ field: `spec.env[${i}].name`, reason: `${name} stands in env twice` }];
+  });
 }
 
 function failed(field: string, reason: string): ResolvedManifest {
   return { ok: false, issues: [{ field, reason }] };
+}
+
+interface Fault {
+  readonly keyword: string;
+  readonly instancePath: string;
+  readonly message: string;
+  readonly params: object;
+}
+
+/**
+ * Without what only repeats another: an unknown field is told by its object and once more as `schema is false` of itself,
+ * a wrong value of a map by itself and once more as an unknown field, a wrong alternative by each alternative.
+ */
+function told(faults: readonly Fault[]): Fault[] {
+  const alternatives = new Set(
+    faults.filter((e) => e.keyword === 'anyOf').map((e) => e.instancePath),
+  );
+  return faults.filter((e) => {
+    if (e.keyword === 'boolean') return false;
+    if (e.keyword === 'type') return !alternatives.has(e.instancePath);
+    if (e.keyword !== 'additionalProperties') return true;
+    const { additionalProperties } = e.params as { additionalProperties: string[] };
+    return !additionalProperties.every((name) =>
+      faults.some((f) => f.keyword !== 'boolean' && f.instancePath === `${e.instancePath}/${name}`),
+    );
+  });
 }
 
 /** `/spec/env/0/name` -> `spec.env[0].name` */
@@ -278,7 +186,7 @@ function fieldOf(pointer: string): string {
     .replace(/^\./, '');
 }
 
-function reasonOf(e: { keyword: string; message: string; params: object }): string {
+function reasonOf(e: Fault): string {
   const params = e.params as Record<string, unknown>;
   switch (e.keyword) {
     case 'additionalProperties':
@@ -287,6 +195,8 @@ function reasonOf(e: { keyword: string; message: string; params: object }): stri
       return `lacks ${(params['requiredProperties'] as string[]).join(', ')}`;
     case 'enum':
       return `must be one of ${(params['allowedValues'] as unknown[]).join(', ')}`;
+    case 'anyOf':
+      return 'must be a number or a string';
     default:
       return e.message;
   }

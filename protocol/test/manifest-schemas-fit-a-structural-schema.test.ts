@@ -23,9 +23,18 @@ const ALLOWED = new Set([
   'enum',
   'default',
   'description',
+  'maxProperties',
+  'x-kubernetes-preserve-unknown-fields',
 ]);
 
+/** Takes the place of a type: a quantity is written `1` or `500m`. */
+const INT_OR_STRING: Schema = {
+  'x-kubernetes-int-or-string': true,
+  anyOf: [{ type: 'integer' }, { type: 'string' }],
+};
+
 function faults(schema: Schema, path: string): string[] {
+  if (JSON.stringify(schema) === JSON.stringify(INT_OR_STRING)) return [];
   const found: string[] = [];
   for (const keyword of Object.keys(schema)) {
     if (keyword.startsWith('~')) continue; // TypeBox's own marks are not enumerable in JSON
@@ -61,8 +70,9 @@ for (const [kind, schema] of Object.entries({ FunctionManifestSchema, WarmPoolMa
       for (const [name, child] of Object.entries(
         (s['properties'] ?? {}) as Record<string, Schema>,
       )) {
+        t.ok(child['description'], `${path}.${name}`);
         if (child['type'] === 'object') walk(child, `${path}.${name}`);
-        else t.ok(child['description'], `${path}.${name}`);
+        if (child['type'] === 'array') walk(child['items'] as Schema, `${path}.${name}[]`);
         if (child['type'] === 'integer')
           t.ok(typeof child['maximum'] === 'number', `${path}.${name}`);
       }

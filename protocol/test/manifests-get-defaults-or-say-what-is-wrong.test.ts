@@ -26,6 +26,7 @@ t.test('a function that says only what it must has every default', async (t) => 
         minReplicas: 0,
         maxReplicas: 10,
         overflow: 4,
+        overflowKind: 'Job',
         keepAliveMs: 300_000,
         startupTimeoutMs: 30_000,
         timeoutMs: 30_000,

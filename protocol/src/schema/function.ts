@@ -1,0 +1,132 @@
+/** The spec of a `Function`. */
+import { Type } from 'typebox';
+import { NAME_PATTERN } from '../names.ts';
+import { closed, maxReplicas, replicas } from './common.ts';
+import { EnvVar, Source } from './environment.ts';
+import { PodTemplateSchema } from './pod-template.ts';
+
+const DAY_MS = 86_400_000;
+/** A function's limits lie below what one process may sensibly hold in memory for one request. */
+const MAX_BODY_BYTES = 1_073_741_824;
+const BODY_BYTES = 10_485_760;
+/** Of a reference to an image: a registry, a path, a tag and a digest. */
+const MAX_IMAGE_LENGTH = 1_024;
+
+export const image = (description: string) =>
+  Type.Optional(Type.String({ minLength: 1, maxLength: MAX_IMAGE_LENGTH, description }));
+
+export const FunctionSpecSchema = Type.Object(
+  {
+    runtime: Type.Enum(['node'], {
+      default: 'node',
+      description: 'The language runtime that loads the handler.',
+    }),
+    handler: Type.String({
+      minLength: 1,
+      maxLength: 4_096,
+      description:
+        "The module that exports the handler: a path relative to the manifest (process backend) or to the image's working directory. With `source`, the name of that module; `handler.js` where absent.",
+    }),
+    image: image(
+      "The container image of its pods: Simmer's runtime image with the function's files. The control plane's stock runtime image where absent. Kubernetes backend only.",
+    ),
+    source: Type.Optional(Source),
+    env: Type.Array(EnvVar, {
+      maxItems: 500,
+      default: [],
+      description: "Environment of the handler's process.",
+    }),
+    concurrency: Type.Integer({
+      minimum: 1,
+      maximum: 1_000,
+      default: 1,
+      description: 'Invocations that one pod runs at once (its slots).',
+    }),
+    minReplicas: replicas('Pods kept warm when nothing calls.', 0),
+    maxReplicas: maxReplicas(
+      'Pods that the pool may grow to. Jobs come on top, within `overflow`.',
+    ),
+    overflow: Type.Integer({
+      minimum: 0,
+      maximum: 1_000,
+      default: 4,
+      description: 'One-shot pods (Jobs) at once for misses that find the pool at its maximum.',
+    }),
+    overflowKind: Type.Enum(['Job', 'Pod'], {
+      default: 'Job',
+      description:
+        'What a one-shot pod is on Kubernetes: of a Job, or a bare pod, which starts some milliseconds earlier.',
+    }),
+    keepAliveMs: Type.Integer({
+      minimum: 0,
+      maximum: DAY_MS,
+      default: 300_000,
+      description:
+        'How long a pod over the minimum may idle before it is retired, in milliseconds.',
+    }),
+    startupTimeoutMs: Type.Integer({
+      minimum: 100,
+      maximum: 3_600_000,
+      default: 30_000,
+      description: 'How long a pod may take from its launch until it is ready, in milliseconds.',
+    }),
+    timeoutMs: Type.Integer({
+      minimum: 1,
+      maximum: DAY_MS,
+      default: 30_000,
+      description:
+        'Time an invocation has, its wait in the queue included, in milliseconds. A request may ask for another with X-Timeout-Ms.',
+    }),
+    graceMs: Type.Integer({
+      minimum: 0,
+      maximum: 600_000,
+      default: 1_000,
+      description:
+        'How long a handler may go on after its signal was aborted before its pod is killed, in milliseconds.',
+    }),
+    queue: Type.Object(
+      {
+        maxLength: Type.Integer({
+          minimum: 0,
+          maximum: 1_000_000,
+          default: 100,
+          description: 'Invocations that may wait for a slot. One more is refused with 429.',
+        }),
+        maxBytes: Type.Integer({
+          minimum: 0,
+          maximum: 17_179_869_184,
+          default: 67_108_864,
+          description: 'Bytes of the request bodies that are received, wait or run.',
+        }),
+      },
+      { ...closed, default: {}, description: 'Bounds of what waits.' },
+    ),
+    maxRequestBytes: Type.Integer({
+      minimum: 0,
+      maximum: MAX_BODY_BYTES,
+      default: BODY_BYTES,
+      description: 'Largest request body; a longer one is refused with 413.',
+    }),
+    maxResultBytes: Type.Integer({
+      minimum: 0,
+      maximum: MAX_BODY_BYTES,
+      default: BODY_BYTES,
+      description: 'Largest result that is not streamed; a longer one is result_too_large.',
+    }),
+    backend: Type.Optional(
+      Type.String({
+        pattern: NAME_PATTERN,
+        maxLength: 40,
+        description:
+          "The backend that launches its pods; the control plane's default where absent.",
+      }),
+    ),
+    template: Type.Optional(
+      Type.Object(PodTemplateSchema.properties, {
+        ...closed,
+        description: 'What its pods are beyond image and environment. Kubernetes backend only.',
+      }),
+    ),
+  },
+  { ...closed, description: 'How the function is run.' },
+);
