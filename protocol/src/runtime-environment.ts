@@ -2,6 +2,8 @@
 export const RUNTIME_ENV = {
   /** `ws://host:port` or `wss://host:port` of the pod port. */
   address: 'SIMMER_ADDRESS',
+  /** Another address that leads to the control plane (its Service), for when the first does not answer. */
+  fallbackAddress: 'SIMMER_FALLBACK_ADDRESS',
   /** The pod's identity. */
   podUid: 'SIMMER_POD_UID',
   /** PEM of the CA that signed the control plane's certificate, for `wss:`; the name it is checked against is POD_TLS_NAME. */
@@ -12,7 +14,7 @@ export const RUNTIME_ENV = {
   token: 'SIMMER_TOKEN',
   /** namespace/name of the function. */
   function: 'SIMMER_FUNCTION',
-  /** The module to load: an absolute path, or relative to the working directory. */
+  /** The module to load: an absolute path, or relative to the working directory. Absent: the code comes over the socket. */
   handler: 'SIMMER_HANDLER',
   /** Invocations at once. */
   capacity: 'SIMMER_CAPACITY',

@@ -8,6 +8,7 @@
 import type { PodKind } from '@simmer/protocol/backend';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { FunctionSpec } from '@simmer/protocol/manifest';
+import type { CodeSource } from '@simmer/protocol/registry';
 import type { FunctionSource } from '@simmer/protocol/registry';
 import type { Config } from '../config/config.ts';
 
@@ -33,6 +34,8 @@ export interface FunctionRecord {
   readonly source?: FunctionSource;
   /** Index of its block in the shared counters. */
   readonly slot: number;
+  /** Goes to its pods over their sockets; absent where they find the handler as a file. */
+  readonly source?: CodeSource;
 }
 
 /** Functions that are new or changed, and keys that are gone. What waits for a deleted function is still served. */
@@ -120,6 +123,16 @@ export interface DrainPodMessage {
   readonly podId: string;
 }
 
+/**
+ * Another control plane serves, at `address` for pods: each function's pods are sent there once nothing waits for them here, and
+ * answers close their connections. `force`: send all of them now. May come again, to change either. Answered by `handed-over`.
+ */
+export interface HandOverMessage {
+  readonly type: 'hand-over';
+  readonly address: string;
+  readonly force: boolean;
+}
+
 export interface HttpResponseMessage {
   readonly type: 'http-response';
   readonly requestId: number;
@@ -162,6 +175,7 @@ export type ToScheduler =
   | LaunchRefusedMessage
   | RetireMessage
   | DrainPodMessage
+  | HandOverMessage
   | HttpResponseMessage
   | StoppedMessage
   | SuccessorMessage
@@ -251,6 +265,11 @@ export interface ServingMessage {
 /** This process is to end: is there another to take over? Answered by `successor`. */
 export interface SucceedMessage {
   readonly type: 'succeed';
+}
+
+/** After `hand-over`: every pod has been sent on and every invocation has ended. Told once. */
+export interface HandedOverMessage {
+  readonly type: 'handed-over';
 }
 
 /** Shutting down has begun: launch nothing more, not ready. */
