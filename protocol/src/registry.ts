@@ -10,15 +10,6 @@ export interface FunctionSource {
   readonly bytes: Uint8Array;
 }
 
-/** Code that is no file of the pod's image: it goes to the pod over its socket. */
-export interface CodeSource {
-  /** The module's name; its extension says how it is read. */
-  readonly entry: string;
-  /** `sha256:` and the hex digest of `bytes`. */
-  readonly digest: string;
-  readonly bytes: Uint8Array;
-}
-
 export interface RegisteredFunction {
   /** namespace/name */
   readonly key: string;

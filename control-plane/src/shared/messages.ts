@@ -8,7 +8,7 @@
 import type { PodKind } from '@simmer/protocol/backend';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { FunctionSpec } from '@simmer/protocol/manifest';
-import type { CodeSource } from '@simmer/protocol/registry';
+import type { FunctionSource } from '@simmer/protocol/registry';
 import type { FunctionSource } from '@simmer/protocol/registry';
 import type { Config } from '../config/config.ts';
 
@@ -35,7 +35,7 @@ export interface FunctionRecord {
   /** Index of its block in the shared counters. */
   readonly slot: number;
   /** Goes to its pods over their sockets; absent where they find the handler as a file. */
-  readonly source?: CodeSource;
+  readonly source?: FunctionSource;
 }
 
 /** Functions that are new or changed, and keys that are gone. What waits for a deleted function is still served. */
