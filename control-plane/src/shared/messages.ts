@@ -9,7 +9,6 @@ import type { PodKind } from '@simmer/protocol/backend';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { FunctionSpec } from '@simmer/protocol/manifest';
 import type { FunctionSource } from '@simmer/protocol/registry';
-import type { FunctionSource } from '@simmer/protocol/registry';
 import type { Config } from '../config/config.ts';
 
 /** Handed to the control thread when it is created. */
@@ -34,8 +33,6 @@ export interface FunctionRecord {
   readonly source?: FunctionSource;
   /** Index of its block in the shared counters. */
   readonly slot: number;
-  /** Goes to its pods over their sockets; absent where they find the handler as a file. */
-  readonly source?: FunctionSource;
 }
 
 /** Functions that are new or changed, and keys that are gone. What waits for a deleted function is still served. */
@@ -287,5 +284,6 @@ export type ToControl =
   | HttpRequestMessage
   | ServingMessage
   | SucceedMessage
+  | HandedOverMessage
   | DrainMessage
   | StopMessage;
