@@ -262,6 +262,7 @@ export const CLOSE = {
   malformed: { code: 4400, fatal: false, reason: 'malformed frame' },
   unauthorized: { code: 4401, fatal: true, reason: 'unknown, expired or spent credential' },
   forbidden: { code: 4403, fatal: true, reason: 'credential belongs to another pod' },
+  unidentified: { code: 4404, fatal: false, reason: 'no such pod is known yet' },
   helloTimeout: { code: 4408, fatal: false, reason: 'no hello in time' },
   replaced: { code: 4409, fatal: false, reason: 'a newer socket of this session took its place' },
   gone: { code: 4410, fatal: true, reason: 'this pod is not wanted any more' },

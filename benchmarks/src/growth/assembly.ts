@@ -77,6 +77,7 @@ export async function assemble(
       revision: '1',
       backend: 'none',
       credential: pod.credential,
+      identified: false,
       launchedAt: Date.now(),
       needed: false,
     });

@@ -41,6 +41,13 @@ export function createCore(
         if (fn !== undefined) pods.expect(fn, message);
         return true;
       }
+      case 'pod-identified':
+        pods.identified(message);
+        return true;
+      case 'pod-keys':
+        pods.setKeys(message);
+        // The port that they are for is not the core's.
+        return false;
       case 'pod-started':
         pods.started(message.podId, message.at);
         return true;

@@ -3,41 +3,56 @@
  * decides that a pod exists; this decides whether it is given work.
  *
  * Invariants:
- *  L1. A launch token is good for one process: the first accepted hello binds it to that process's boot id. A session
- *      belongs to one pod and boot id. A newer socket of the same process replaces the older.
+ *  L1. Who may say hello as a pod is decided in pod-identities.ts. A newer socket of the same process replaces the older.
  *  L2. `counted`, the function's servingSlots, comingPods, poolPods and jobs change in `account` alone, and follow state
  *      and load exactly.
  *  L3. A pod is gone once; what ran on it has ended as lost by then.
+ *  L4. A hello of a uid that the backend may tell of any moment is held, within bounds of time and number, and looked at
+ *      again when it has.
  */
-import { randomBytes } from 'node:crypto';
 import type { CloseReason, Hello } from '@simmer/protocol/frames';
 import { PROTOCOL_VERSION } from '@simmer/protocol/limits';
 import { type Gauge, HISTOGRAM } from '../shared/counters.ts';
-import type { PodExpectedMessage, PodSnapshot } from '../shared/messages.ts';
+import type {
+  PodExpectedMessage,
+  PodIdentifiedMessage,
+  PodKeysMessage,
+  PodSnapshot,
+} from '../shared/messages.ts';
 import type { FunctionState } from './function-state.ts';
 import { Pod, type PodLink, type PodOwner } from './pod.ts';
+import { PodIdentities } from './pod-identities.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** A pod whose socket broke may come back within this; then it is given up and ended. */
 const RECONNECT_GRACE_MS = 5_000;
-const SESSION_BYTES = 32;
+/** Hellos held at once (L4). Each is one socket; a stranger needs the id of a key, which only pods know, to have one held. */
+const MAX_HELD_HELLOS = 1_000;
 
 /** What a hello led to. */
 export type Admittance =
   | { readonly ok: true; readonly pod: Pod; readonly session: string }
-  | { readonly ok: false; readonly close: CloseReason; readonly detail: string };
+  /** `held`: to be said again when its sender is told to (L4). */
+  | { readonly ok: false; readonly held: true }
+  | {
+      readonly ok: false;
+      readonly held: false;
+      readonly close: CloseReason;
+      readonly detail: string;
+    };
 
-interface Identity {
-  readonly pod: Pod;
-  /** Set by the first accepted hello (L1). */
-  bootId: string;
+/** Where a hello waits that was held. */
+export interface HeldHello {
+  sayAgain(): void;
 }
 
 export class PodLifecycle implements PodOwner {
   private readonly scheduler: Scheduler;
-  /** By launch token and by session. */
-  private readonly credentials = new Map<string, Identity>();
-  private readonly byId = new Map<string, { pod: Pod; credentials: string[] }>();
+  private readonly identities = new PodIdentities();
+  private readonly byId = new Map<string, Pod>();
+  /** By uid (L4). */
+  private readonly held = new Map<string, Set<HeldHello>>();
+  private heldCount = 0;
   /** Epoch milliseconds: phases of a cold start cross threads, whose monotonic clocks differ. */
   private readonly wallClock: () => number;
 
@@ -63,21 +78,36 @@ export class PodLifecycle implements PodOwner {
       fn.record.spec.concurrency,
       message.launchedAt,
     );
+    const now = this.scheduler.ports.now();
+    pod.adopted = message.credential === '';
+    // Its start is long past.
+    pod.cold = !pod.adopted;
     fn.pods.add(pod);
-    this.credentials.set(message.credential, { pod, bootId: '' });
-    this.byId.set(pod.id, { pod, credentials: [message.credential] });
+    this.byId.set(pod.id, pod);
+    this.identities.expect(pod, message.credential, message.identified, now);
     this.account(pod);
   }
 
+  identified({ podId, uid, proofKey }: PodIdentifiedMessage): void {
+    const pod = this.byId.get(podId);
+    if (pod === undefined) return;
+    this.identities.identify(pod, uid, proofKey);
+    for (const hello of this.held.get(uid) ?? []) hello.sayAgain();
+  }
+
+  setKeys(message: PodKeysMessage): void {
+    this.identities.setKeys(message.keys);
+  }
+
   started(podId: string, at: number): void {
-    const pod = this.byId.get(podId)?.pod;
+    const pod = this.byId.get(podId);
     if (pod === undefined) return;
     pod.startedAt = at;
     pod.fn.counters.observe(HISTOGRAM.launch, Math.max(0, at - pod.launchedAt));
   }
 
   exited(podId: string, reason: string): void {
-    const pod = this.byId.get(podId)?.pod;
+    const pod = this.byId.get(podId);
     if (pod !== undefined) this.gone(pod, reason);
   }
 
@@ -91,7 +121,7 @@ export class PodLifecycle implements PodOwner {
   }
 
   drainById(podId: string): void {
-    const pod = this.byId.get(podId)?.pod;
+    const pod = this.byId.get(podId);
     if (pod === undefined) return;
     // Of a deleted function: what waits is still served, and then it leaves.
     if (pod.fn.deleted && pod.fn.queue.length > 0) pod.leaveWhenIdle = true;
@@ -105,25 +135,21 @@ export class PodLifecycle implements PodOwner {
     if (frame.version !== PROTOCOL_VERSION) {
       return refused('version', `protocol version ${frame.version}`);
     }
-    const identity = this.credentials.get(frame.credential);
-    if (identity === undefined) return refused('unauthorized', 'unknown or expired credential');
-    const { pod } = identity;
-    if (frame.uid !== pod.id) return refused('forbidden', `the credential is of ${pod.id}`);
-    if (identity.bootId !== '' && identity.bootId !== frame.bootId) {
-      return refused('unauthorized', `the credential of ${pod.id} is spent`);
-    }
+    const now = this.scheduler.ports.now();
+    const verdict = this.identities.check(frame, now);
+    if (verdict.kind === 'refused') return refused(verdict.close, verdict.detail);
+    if (verdict.kind === 'not-yet') return this.mayHold();
+    const { pod } = verdict;
     if (pod.state === 'gone' || pod.state === 'draining') {
       return refused('gone', `${pod.id} is not wanted any more`);
     }
-    identity.bootId = frame.bootId;
     if (pod.link !== null) {
       const old = pod.link;
       this.socketLost(pod, 'a newer socket took its place');
       old.close('replaced');
     }
-    const now = this.scheduler.ports.now();
     this.scheduler.wheel.clear(pod);
-    if (pod.helloAt === 0) {
+    if (pod.helloAt === 0 && !pod.adopted) {
       const from = pod.startedAt || pod.launchedAt;
       pod.fn.counters.observe(HISTOGRAM.connect, Math.max(0, this.wallClock() - from));
     }
@@ -133,26 +159,34 @@ export class PodLifecycle implements PodOwner {
     pod.orphans = Math.min(frame.inFlight, pod.capacity);
     pod.state = 'loading';
     this.account(pod);
-    return { ok: true, pod, session: this.newSession(pod, frame.bootId) };
+    return { ok: true, pod, session: this.identities.sessionOf(pod) };
   }
 
-  private newSession(pod: Pod, bootId: string): string {
-    const session = randomBytes(SESSION_BYTES).toString('base64url');
-    const entry = this.byId.get(pod.id);
-    // The token and one session stay valid: a welcome may be lost with its socket, more than one session never counts.
-    while (entry !== undefined && entry.credentials.length > 1) {
-      this.credentials.delete(entry.credentials.pop() as string);
-    }
-    entry?.credentials.push(session);
-    this.credentials.set(session, { pod, bootId });
-    return session;
+  /** L4. The caller holds it then: `hold`. */
+  private mayHold(): Admittance {
+    if (this.heldCount < MAX_HELD_HELLOS) return { ok: false, held: true };
+    return refused('unidentified', 'too many hellos are held');
+  }
+
+  hold(uid: string, hello: HeldHello): void {
+    const waiting = this.held.get(uid);
+    if (waiting === undefined) this.held.set(uid, new Set([hello]));
+    else waiting.add(hello);
+    this.heldCount++;
+  }
+
+  letGo(uid: string, hello: HeldHello): void {
+    const waiting = this.held.get(uid);
+    if (waiting === undefined || !waiting.delete(hello)) return;
+    this.heldCount--;
+    if (waiting.size === 0) this.held.delete(uid);
   }
 
   ready(pod: Pod): void {
     if (pod.state !== 'loading') return;
     const now = this.scheduler.ports.now();
     const { fn } = pod;
-    if (pod.readyAt === 0) {
+    if (pod.readyAt === 0 && !pod.adopted) {
       const sinceLaunch = Math.max(0, this.wallClock() - pod.launchedAt);
       fn.counters.observe(HISTOGRAM.load, now - pod.helloAt);
       fn.counters.observe(HISTOGRAM.ready, sinceLaunch);
@@ -252,9 +286,7 @@ export class PodLifecycle implements PodOwner {
     this.scheduler.loseAttempts(pod, reason);
     pod.orphans = 0;
     fn.pods.delete(pod);
-    for (const credential of this.byId.get(pod.id)?.credentials ?? []) {
-      this.credentials.delete(credential);
-    }
+    this.identities.forget(pod);
     this.byId.delete(pod.id);
     link?.close('gone');
     this.scheduler.misses.look(fn, this.scheduler.ports.now());
@@ -298,7 +330,7 @@ export class PodLifecycle implements PodOwner {
 
   snapshot(): PodSnapshot[] {
     const all: PodSnapshot[] = [];
-    for (const { pod } of this.byId.values()) {
+    for (const pod of this.byId.values()) {
       all.push({
         podId: pod.id,
         kind: pod.kind,
@@ -313,7 +345,7 @@ export class PodLifecycle implements PodOwner {
 }
 
 function refused(close: CloseReason, detail: string): Admittance {
-  return { ok: false, close, detail };
+  return { ok: false, held: false, close, detail };
 }
 
 function gaugeOf(pod: Pod): Gauge | '' {

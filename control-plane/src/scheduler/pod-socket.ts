@@ -1,8 +1,10 @@
 /**
  * One pod's WebSocket: frames in, frames out, heartbeat, and flow control of large bodies.
  *
- *   open ──hello accepted──▶ attached ──▶ closed
- *     └──no hello in time, refused──────▶ closed
+ *   open ──hello accepted────▶ attached ──▶ closed
+ *     │ └──held──▶ held ──told──▲  │
+ *     │             └──not told in time──▶ closed
+ *     └──no hello in time, refused───────▶ closed
  *
  * Invariants:
  *  P1. Nothing but `hello` is heard before a hello was accepted.
@@ -22,10 +24,17 @@ import {
   FrameError,
   toMessages,
 } from '@simmer/protocol/codec';
-import { CLOSE, type CloseReason, type Frame, type HeaderPairs } from '@simmer/protocol/frames';
+import {
+  CLOSE,
+  type CloseReason,
+  type Frame,
+  type HeaderPairs,
+  type Hello,
+} from '@simmer/protocol/frames';
 import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
 import type { Invocation } from './invocation.ts';
 import type { Pod, PodLink } from './pod.ts';
+import type { HeldHello } from './pod-lifecycle.ts';
 import type { Scheduler } from './scheduler.ts';
 import { TimerNode } from './timing-wheel.ts';
 import type { Flushable, TurnBatch } from './turn-batch.ts';
@@ -36,6 +45,8 @@ export const WINDOW_BYTES = 262_144;
 const HIGH_WATER_BYTES = 1_048_576;
 /** A process that dialled says who it is at once. */
 const HELLO_TIMEOUT_MS = 5_000;
+/** How far a hello may be ahead of its pod's watch event: the API server is seldom a second late. */
+const HOLD_MS = 5_000;
 
 export interface PodSocketSettings {
   readonly heartbeatMs: number;
@@ -48,13 +59,14 @@ interface BodySender {
   credit: number;
 }
 
-export class PodSocket extends TimerNode implements PodLink, Flushable {
+export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushable {
   private readonly ws: WebSocket<unknown>;
   private readonly scheduler: Scheduler;
   private readonly batch: TurnBatch;
   private readonly settings: PodSocketSettings;
   private state:
     | { readonly kind: 'open' }
+    | { readonly kind: 'held'; readonly hello: Hello }
     | { readonly kind: 'attached'; readonly pod: Pod }
     | { readonly kind: 'closed' } = { kind: 'open' };
   private out: Uint8Array[] = [];
@@ -212,14 +224,20 @@ export class PodSocket extends TimerNode implements PodLink, Flushable {
     const { state } = this;
     if (frame === undefined) return true;
     if (state.kind === 'attached') this.onFrame(state.pod, frame);
-    else if (frame.kind === 'hello') this.onHello(frame);
-    else this.breakOff('violation', `${frame.kind} before hello`); // P1
+    else if (state.kind === 'open' && frame.kind === 'hello') this.onHello(frame);
+    else this.breakOff('violation', `${frame.kind} before welcome`); // P1
     return this.state.kind !== 'closed';
   };
 
-  private onHello(frame: Frame & { kind: 'hello' }): void {
+  private onHello(frame: Hello): void {
     const { pods, ports, wheel } = this.scheduler;
     const admittance = pods.hello(frame, this);
+    if (!admittance.ok && admittance.held) {
+      this.state = { kind: 'held', hello: frame };
+      pods.hold(frame.uid, this);
+      wheel.set(this, ports.now() + HOLD_MS);
+      return;
+    }
     if (!admittance.ok) {
       ports.log({
         level: 'warn',
@@ -246,6 +264,15 @@ export class PodSocket extends TimerNode implements PodLink, Flushable {
       logBytes: 0,
     });
     wheel.set(this, ports.now() + this.settings.heartbeatMs);
+  }
+
+  /** HeldHello: the backend has told of its uid. */
+  sayAgain(): void {
+    const { state } = this;
+    if (state.kind !== 'held') return;
+    this.scheduler.pods.letGo(state.hello.uid, this);
+    this.state = { kind: 'open' };
+    this.onHello(state.hello);
   }
 
   private onFrame(pod: Pod, frame: Frame): void {
@@ -336,6 +363,8 @@ export class PodSocket extends TimerNode implements PodLink, Flushable {
   }
 
   private shut(): void {
+    const { state } = this;
+    if (state.kind === 'held') this.scheduler.pods.letGo(state.hello.uid, this);
     this.state = { kind: 'closed' };
     this.out = [];
     this.senders.clear();
@@ -346,6 +375,7 @@ export class PodSocket extends TimerNode implements PodLink, Flushable {
   onTimer(now: number): void {
     const { state } = this;
     if (state.kind === 'open') this.close('helloTimeout');
+    if (state.kind === 'held') this.close('unidentified');
     if (state.kind !== 'attached') return;
     const { pod } = state;
     const idle = pod.load === 0 && pod.state === 'serving';

@@ -44,6 +44,8 @@ export class Pod extends TimerNode {
   /** Epoch milliseconds of its launch, as the control thread gave it; and of its process's start. */
   readonly launchedAt: number;
   startedAt = 0;
+  /** An earlier control plane launched it: its start says nothing of how long one takes. */
+  adopted = false;
   state: PodState = 'expected';
   link: PodLink | null = null;
   /** On the scheduler's clock. */

@@ -118,6 +118,7 @@ export class Harness {
       revision: fn.record.revision,
       backend: 'fake',
       credential: `token-${podId}`,
+      identified: false,
       launchedAt: this.time,
       needed,
     });
