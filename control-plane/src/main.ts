@@ -2,7 +2,7 @@
 /**
  * The process: the scheduler on this, the main thread; the control thread as its worker.
  *
- *   starting ──▶ serving ──SIGTERM──▶ draining ──▶ stopping ──▶ exit 0
+ *   starting ──▶ serving ──SIGTERM──▶ (hand-over.ts) ──▶ draining ──▶ stopping ──▶ exit 0
  *
  * A crash of either thread ends the process with a line that says which: it never limps on with half of itself.
  * Children exit by themselves then, because their standard input closes.
@@ -10,6 +10,7 @@
 import { readFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { type Config, resolveConfig } from './config/config.ts';
+import { HandOver } from './hand-over.ts';
 import { AdminRequests } from './scheduler/admin-requests.ts';
 import { createCore } from './scheduler/core.ts';
 import { ExecutionIds, newBootId } from './scheduler/ids.ts';
@@ -20,7 +21,12 @@ import { TICK_MS } from './scheduler/timing-wheel.ts';
 import { TurnBatch } from './scheduler/turn-batch.ts';
 import { loadUws } from './scheduler/uws.ts';
 import { allocateCounters, ProcessCounters } from './shared/counters.ts';
-import type { ControlThreadData, ToControl, ToScheduler } from './shared/messages.ts';
+import type {
+  ControlThreadData,
+  PodKeysMessage,
+  ToControl,
+  ToScheduler,
+} from './shared/messages.ts';
 
 const BEAT_INTERVAL_MS = 250;
 /** What pods get to exit by themselves once all work is done or given up. */
@@ -60,11 +66,17 @@ async function serve(config: Config): Promise<void> {
   );
   const { scheduler } = core;
 
-  const podServer = await servePods(uws, scheduler, batch, {
-    host: config.podHost,
-    port: config.podPort,
-    heartbeatMs: config.heartbeatMs,
-  }).catch((error: Error) => fatal(`pod-port: ${error.message}`));
+  const openPodPort = (tls?: PodKeysMessage['tls']): Promise<{ port: number }> =>
+    servePods(uws, scheduler, batch, {
+      host: config.podHost,
+      port: config.podPort,
+      heartbeatMs: config.heartbeatMs,
+      ...(tls && { tls }),
+    }).catch((error: Error) => fatal(`pod-port: ${error.message}`));
+  // With Kubernetes it opens once the keys have come and the pods of an earlier process are known: one that dials
+  // before would be refused for good.
+  const early = config.backends.includes('kubernetes') ? undefined : await openPodPort();
+  let podPort = early?.port ?? config.podPort;
   const admin = new AdminRequests(core.wheel, now, post, () => core.pods.snapshot());
   const ingress = new Ingress(scheduler, core.functions, admin, batch, new ExecutionIds(bootId), {
     host: config.host,
@@ -77,32 +89,45 @@ async function serve(config: Config): Promise<void> {
   setInterval(() => logs.flush(post), FLUSH_INTERVAL_MS);
   counters.beat('scheduler', Date.now());
 
-  const podHost = config.podHost === '0.0.0.0' ? '127.0.0.1' : config.podHost;
+  const podHost = ['0.0.0.0', '::'].includes(config.podHost) ? '127.0.0.1' : config.podHost;
+  const scheme = early || config.podPlain ? 'ws' : 'wss';
   const workerData: ControlThreadData = {
     config,
     bootId,
     counters: memory,
-    podAddress: `ws://${podHost.includes(':') ? `[${podHost}]` : podHost}:${podServer.port}`,
+    podAddress: `${scheme}://${podHost.includes(':') ? `[${podHost}]` : podHost}:${podPort}`,
   };
   const controlEntry = new URL('./control/thread.js', import.meta.url);
   const control = new Worker(controlEntry, { workerData, name: 'control' });
   worker = control;
   let stopping = false;
+  let opened: Promise<void> = Promise.resolve();
   control.on('error', (error) => fatal(`the control thread crashed: ${describe(error)}`));
   control.on('exit', (code) => {
     if (!stopping) fatal(`the control thread ended by itself (code ${code})`);
   });
   control.on('message', (message: ToScheduler) => {
+    // The core takes the keys, too.
+    if (message.type === 'pod-keys') openPods(message);
     if (core.onMessage(message)) return;
     if (message.type === 'http-response') admin.answered(message);
-    else if (message.type === 'started') listenToClients(message.managementPort);
+    else if (message.type === 'started')
+      void opened.then(() => listenToClients(message.managementPort));
+    else if (message.type === 'successor') handOver.onSuccessor(message.address);
     else if (message.type === 'start-failed') fatal(message.message);
     else if (message.type === 'stopped') exit();
   });
 
+  function openPods({ tls }: PodKeysMessage): void {
+    opened = openPodPort(tls).then(({ port }) => {
+      podPort = port;
+    });
+  }
+
   function listenToClients(managementPort: number): void {
     ingress.listen(uws).then(
       ({ port }) => {
+        post({ type: 'serving' });
         logs.add({
           level: 'info',
           message: 'serving',
@@ -111,7 +136,7 @@ async function serve(config: Config): Promise<void> {
             port,
             managementHost: config.managementHost,
             managementPort,
-            podPort: podServer.port,
+            podPort,
             functions: config.functions,
             bootId,
           },
@@ -121,11 +146,27 @@ async function serve(config: Config): Promise<void> {
     );
   }
 
-  function shutDown(signal: NodeJS.Signals): void {
-    if (scheduler.draining) fatal(`ended by a second ${signal}`);
+  const handOver = new HandOver({
+    ask: () => post({ type: 'succeed' }),
+    sendPods: (address, force) => void core.onMessage({ type: 'hand-over', address, force }),
+    live: () => scheduler.live,
+    done: drain,
+    graceMs: config.shutdownGraceMs,
+    now,
+  });
+
+  function onSignal(signal: NodeJS.Signals): void {
+    if (stopping) fatal(`ended by a second ${signal}`);
+    stopping = true;
+    logs.add({ level: 'info', message: 'ending', fields: { signal, live: scheduler.live } });
+    if (config.instance === '') drain();
+    else handOver.begin();
+  }
+
+  function drain(): void {
     scheduler.draining = true;
     stopping = true;
-    logs.add({ level: 'info', message: 'draining', fields: { signal, live: scheduler.live } });
+    logs.add({ level: 'info', message: 'draining', fields: { live: scheduler.live } });
     post({ type: 'drain' });
     const giveUpAt = now() + config.shutdownGraceMs;
     const poll = setInterval(() => {
@@ -144,8 +185,8 @@ async function serve(config: Config): Promise<void> {
   function exit(): void {
     process.exit(0);
   }
-  process.on('SIGTERM', shutDown);
-  process.on('SIGINT', shutDown);
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
 }
 
 function describe(error: unknown): string {

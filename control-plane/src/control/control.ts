@@ -1,24 +1,34 @@
 /**
  * The control thread, put together: configuration in, messages to and from the scheduler, and behind them the registry,
- * the pools, a backend, the log and the management port.
+ * the pools, the backends, the log and the management port.
+ *
+ *   connecting ──▶ standby ──leads──▶ reading ──▶ running ──drain──▶ draining ──stop──▶ (stopped)
+ *
+ * Only with Kubernetes are there the first two; a standby is ready, so that a rollout never waits for it to lead.
  */
+import type { Backend } from '@simmer/protocol/backend';
 import type { Registry, RegistrySnapshot } from '@simmer/protocol/registry';
 import { version } from '../config/config.ts';
-import { ProcessCounters } from '../shared/counters.ts';
+import { FunctionCounters, ProcessCounters } from '../shared/counters.ts';
 import type { ControlThreadData, ToControl, ToScheduler } from '../shared/messages.ts';
 import { Api } from './api.ts';
 import { logPodLine } from './backends/pod-log.ts';
 import { type Command, ProcessBackend } from './backends/process.ts';
 import { systemClock } from './clock.ts';
+import type { Cluster, PoolStatus } from './cluster.ts';
 import { createLog, type Log, type LogSink } from './log.ts';
 import { ManagementServer, type Readiness } from './management.ts';
 import { Metrics } from './metrics.ts';
+import { poolStatus } from './pool-status.ts';
 import { PoolKeeper } from './pools/keeper.ts';
 import { CounterSlots } from './pools/slots.ts';
 import { FolderRegistry } from './registry/folder.ts';
 
 /** Several times within what counts as stalled. */
 const BEAT_MS = 250;
+const REPORT_MS = 1_000;
+/** How long the next leader may take to serve: it has to win the Lease and read what is there. */
+const SUCCESSION_MS = 15_000;
 
 export interface ControlOptions {
   readonly data: ControlThreadData;
@@ -27,55 +37,43 @@ export interface ControlOptions {
   /** What a pod of the process backend runs, and inherits. */
   readonly command: Command;
   readonly podEnvironment: Readonly<Record<string, string>>;
+  /** Connects to Kubernetes, where the configuration asks for it. */
+  readonly connect: (data: ControlThreadData, log: Log) => Promise<Cluster>;
+}
+
+/** What there is once it is known which functions and pods to keep. */
+interface Parts {
+  readonly backends: readonly Backend[];
+  readonly keeper: PoolKeeper;
+  readonly registry: Registry;
+  readonly api: Api;
 }
 
 export class Control {
   private readonly options: ControlOptions;
   private readonly log: Log;
-  private readonly backend: ProcessBackend;
-  private readonly keeper: PoolKeeper;
-  private readonly registry: Registry;
   private readonly management: ManagementServer;
-  private readonly api: Api;
   private readonly counters: ProcessCounters;
-  private state: 'starting' | 'running' | 'draining' = 'starting';
+  private state: 'connecting' | 'standby' | 'reading' | 'running' | 'draining' = 'connecting';
+  private parts: Parts | undefined;
+  private cluster: Cluster | undefined;
   private refused = new Set<string>();
   private beat: NodeJS.Timeout | undefined;
+  private reporting: NodeJS.Timeout | undefined;
 
   constructor(options: ControlOptions) {
     this.options = options;
-    const { data, send, sink } = options;
-    const { config, bootId, podAddress } = data;
-    const memory = data.counters;
-    const clock = systemClock;
-    const log = createLog(config.logLevel, sink);
-    this.log = log;
-    this.counters = new ProcessCounters(memory);
-    this.backend = new ProcessBackend({
-      command: options.command,
-      environment: options.podEnvironment,
-      onLine: (pod, stream, line) => logPodLine(log, sink, pod, stream, line),
-    });
-    this.keeper = new PoolKeeper({
-      config,
-      bootId,
-      podAddress,
-      backends: [this.backend],
-      slots: new CounterSlots(memory, config.metricsFunctions),
-      clock,
-      log,
-      send,
-    });
-    this.registry = new FolderRegistry({ root: config.functions, log });
-    this.api = new Api({ pools: this.keeper, memory, now: clock.now });
+    const { config, counters } = options.data;
+    this.log = createLog(config.logLevel, options.sink);
+    this.counters = new ProcessCounters(counters);
     const metrics = new Metrics({
-      memory,
+      memory: counters,
       version: version(),
-      functions: () => this.keeper.pools(),
-      now: clock.epoch,
+      functions: () => this.parts?.keeper.pools() ?? [],
+      now: systemClock.epoch,
     });
     this.management = new ManagementServer({
-      sinceSchedulerBeat: () => this.counters.sinceBeat('scheduler', clock.epoch()),
+      sinceSchedulerBeat: () => this.counters.sinceBeat('scheduler', systemClock.epoch()),
       readiness: () => this.readiness(),
       metrics: () => ({ contentType: metrics.contentType, body: metrics.page() }),
     });
@@ -95,44 +93,116 @@ export class Control {
         `management-port: cannot listen on ${where}: ${(error as Error).message}`,
       );
     }
-    try {
-      await this.registry.start((snapshot) => this.onFunctions(snapshot));
-    } catch (error) {
-      return this.failStart(`functions: cannot read the folder: ${(error as Error).message}`);
+    const { cluster } = this;
+    if (usesCluster(config) && cluster === undefined) {
+      try {
+        this.cluster = await this.options.connect(this.options.data, this.log);
+      } catch (error) {
+        return this.failStart(`kubernetes: ${(error as Error).message}`);
+      }
+      if (!(await this.waitToLead(this.cluster))) return;
     }
-    // Not where it was told to drain meanwhile.
-    if (this.state !== 'starting') return;
-    this.state = 'running';
+    this.enter('reading');
+    const parts = this.assemble();
+    this.parts = parts;
+    try {
+      await parts.keeper.findPods();
+      await parts.registry.start((snapshot) => this.onFunctions(parts.keeper, snapshot));
+    } catch (error) {
+      const from = config.registry === 'folder' ? 'the folder' : 'the Kubernetes API';
+      return this.failStart(`functions: cannot read ${from}: ${(error as Error).message}`);
+    }
+    if (!this.enter('running')) return;
+    if (this.cluster?.keys) this.options.send({ type: 'pod-keys', ...this.cluster.keys });
     this.options.send({ type: 'started', managementPort });
+    if (this.cluster) this.reporting = setInterval(() => this.report(), REPORT_MS);
+  }
+
+  /** False where it was told to drain meanwhile. */
+  private enter(state: 'standby' | 'reading' | 'running'): boolean {
+    if (this.state === 'draining') return false;
+    this.state = state;
+    return true;
+  }
+
+  private async waitToLead({ election }: Cluster): Promise<boolean> {
+    if (election === undefined) return true;
+    if (!this.enter('standby')) return false;
+    election.onCertainty((leads) => {
+      if (leads) this.parts?.keeper.resume();
+      else this.parts?.keeper.pause();
+    });
+    election.onDeposed((address) => this.options.send({ type: 'successor', address }));
+    await election.lead();
+    return this.isOpen();
+  }
+
+  private isOpen(): boolean {
+    return this.state !== 'draining';
+  }
+
+  private assemble(): Parts {
+    const { data, send, sink } = this.options;
+    const { config, bootId, podAddress } = data;
+    const { cluster, log } = this;
+    const backends = config.backends.map((name): Backend => {
+      if (name === 'kubernetes') return cluster?.backend as Backend;
+      return new ProcessBackend({
+        command: this.options.command,
+        environment: this.options.podEnvironment,
+        ...(cluster?.ca !== undefined && { ca: cluster.ca }),
+        onLine: (pod, stream, line) => logPodLine(log, sink, pod, stream, line),
+      });
+    });
+    const keeper = new PoolKeeper({
+      config,
+      bootId,
+      podAddress: (backend) => (backend === 'kubernetes' ? config.podAddress : podAddress),
+      backends,
+      slots: new CounterSlots(data.counters, config.metricsFunctions),
+      clock: systemClock,
+      log,
+      send,
+    });
+    const registry = cluster?.registry ?? new FolderRegistry({ root: config.functions, log });
+    const api = new Api({ pools: keeper, memory: data.counters, now: systemClock.now });
+    return { backends, keeper, registry, api };
   }
 
   /** A message from the scheduler. */
   onMessage(message: ToControl): void {
+    const keeper = this.parts?.keeper;
     switch (message.type) {
       case 'need':
-        this.keeper.need(message);
+        keeper?.need(message);
         break;
       case 'pod-ready':
-        this.keeper.onPodReady(message.podId);
+        keeper?.onPodReady(message.podId);
         break;
       case 'pod-failed':
-        this.keeper.onPodFailed(message.podId, message.code, message.message);
+        keeper?.onPodFailed(message.podId, message.code, message.message);
         break;
       case 'pod-lost':
-        this.keeper.onPodLost(message.podId, message.reason);
+        keeper?.onPodLost(message.podId, message.reason);
         break;
       case 'pod-draining':
-        this.keeper.onPodDraining(message.podId, message.reason);
+        keeper?.onPodDraining(message.podId, message.reason);
         break;
       case 'log':
         for (const line of message.lines) this.log[line.level](line.fields, line.message);
         break;
       case 'http-request':
-        this.options.send(this.api.answer(message));
+        if (this.parts) this.options.send(this.parts.api.answer(message));
+        break;
+      case 'serving':
+        void this.cluster?.election?.serving();
+        break;
+      case 'succeed':
+        void this.succeed();
         break;
       case 'drain':
         this.state = 'draining';
-        this.keeper.drain();
+        keeper?.drain();
         break;
       case 'stop':
         void this.stop(message.graceMs);
@@ -140,27 +210,51 @@ export class Control {
     }
   }
 
+  /** The next leader decides about pods from now on. */
+  private async succeed(): Promise<void> {
+    const { election } = this.cluster ?? {};
+    let address: string | null = null;
+    if (this.state === 'running' && election) {
+      this.parts?.keeper.pause();
+      address = await election.succeed(SUCCESSION_MS);
+    }
+    this.options.send({ type: 'successor', address });
+  }
+
   private async stop(graceMs: number): Promise<void> {
     this.state = 'draining';
-    await this.registry.close();
-    await this.keeper.stop(graceMs);
+    await this.parts?.registry.close();
+    await this.parts?.keeper.stop(graceMs);
     await this.close();
     this.options.send({ type: 'stopped' });
   }
 
   private async failStart(message: string): Promise<void> {
-    await this.registry.close();
+    await this.parts?.registry.close();
     await this.close();
     this.options.send({ type: 'start-failed', message });
   }
 
   private async close(): Promise<void> {
-    await this.backend.close();
+    clearInterval(this.reporting);
+    for (const backend of this.parts?.backends ?? []) await backend.close();
+    await this.cluster?.close();
     await this.management.close();
     clearInterval(this.beat);
   }
 
-  private onFunctions(snapshot: RegistrySnapshot): void {
+  private report(): void {
+    const { cluster, parts } = this;
+    if (cluster === undefined || parts === undefined) return;
+    const statuses = new Map<string, PoolStatus>();
+    for (const pool of parts.keeper.pools()) {
+      const counters = new FunctionCounters(this.options.data.counters, pool.slot);
+      statuses.set(pool.key, poolStatus(pool, counters));
+    }
+    cluster.report(statuses, parts.keeper.leaving());
+  }
+
+  private onFunctions(keeper: PoolKeeper, snapshot: RegistrySnapshot): void {
     const refused = new Set<string>();
     for (const { source, issues } of snapshot.refused) {
       for (const { field, reason } of issues) {
@@ -173,13 +267,27 @@ export class Control {
       }
     }
     this.refused = refused;
-    this.keeper.apply(snapshot.functions);
+    keeper.apply(snapshot.functions);
   }
 
+  /** On Kubernetes it latches: a leader that waits for its pods must be reachable by them, and by those who may wait. */
   private readiness(): Readiness {
-    if (this.state === 'draining') return { state: 'draining' };
-    if (this.state === 'starting') return { state: 'starting', pools: [] };
-    const pools = this.keeper.notReady();
-    return pools.length === 0 ? { state: 'ready' } : { state: 'starting', pools };
+    switch (this.state) {
+      case 'draining':
+        return { state: 'draining' };
+      case 'standby':
+        return { state: 'ready' };
+      case 'connecting':
+      case 'reading':
+        return this.cluster?.election ? { state: 'ready' } : { state: 'starting', pools: [] };
+      case 'running': {
+        const pools = this.cluster?.election ? [] : (this.parts?.keeper.notReady() ?? []);
+        return pools.length === 0 ? { state: 'ready' } : { state: 'starting', pools };
+      }
+    }
   }
+}
+
+function usesCluster(config: ControlThreadData['config']): boolean {
+  return config.registry === 'kubernetes' || config.backends.includes('kubernetes');
 }

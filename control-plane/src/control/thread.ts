@@ -18,6 +18,8 @@ const control = new Control({
   sink: standardOutput(),
   command: nodeRuntime(),
   podEnvironment: podBaseEnvironment(),
+  // Loaded only where it is asked for: the Kubernetes client costs half a second and 90 MB.
+  connect: async (data, log) => (await import('./cluster-connection.ts')).connect(data, log),
 });
 port.on('message', (message: ToControl) => control.onMessage(message));
 await control.start();

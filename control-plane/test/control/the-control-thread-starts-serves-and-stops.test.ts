@@ -134,6 +134,7 @@ t.test('a refused manifest is logged once, with file, line, field and reason', a
   const { lines, sink } = memoryLog();
   const sent: ToScheduler[] = [];
   const control = new Control({
+    connect: () => Promise.reject(new Error('no cluster here')),
     data: s.workerData,
     send: (message) => void sent.push(message),
     sink,

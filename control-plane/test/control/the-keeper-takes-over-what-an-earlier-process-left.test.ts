@@ -18,7 +18,7 @@ function setUp(left: readonly FoundPod[] = []) {
   const keeper = new PoolKeeper({
     config: { maxConcurrentLaunches: 100, maxJobs: 3, maxTimeoutMs: 60_000 },
     bootId: 'boot',
-    podAddress: 'ws://127.0.0.1:1',
+    podAddress: () => 'ws://127.0.0.1:1',
     backends: [backend],
     slots: new CounterSlots(allocateCounters(10), 10),
     clock,

@@ -36,6 +36,8 @@ export interface ProcessBackendOptions {
   readonly command: Command;
   /** What every child inherits. */
   readonly environment: Readonly<Record<string, string>>;
+  /** PEM of the CA by which children know the pod port; where it speaks TLS. */
+  readonly ca?: string;
   /** Hears of each line that a child prints. */
   readonly onLine: (pod: BackendPod, stream: StreamName, line: string) => void;
 }
@@ -186,6 +188,7 @@ export class ProcessBackend implements Backend {
       [RUNTIME_ENV.handler]: resolve(baseDir, spec.handler),
       [RUNTIME_ENV.capacity]: String(spec.concurrency),
       [RUNTIME_ENV.graceMs]: String(spec.graceMs),
+      ...(this.options.ca !== undefined && { [RUNTIME_ENV.ca]: this.options.ca }),
       [RUNTIME_ENV.exitWithStdin]: '1',
     };
   }

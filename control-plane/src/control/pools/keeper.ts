@@ -41,7 +41,8 @@ export interface PoolKeeperOptions {
   readonly config: Pick<Config, 'maxConcurrentLaunches' | 'maxJobs' | 'maxTimeoutMs'>;
   /** Stands in pod ids: pods of two boots are never mistaken for each other. */
   readonly bootId: string;
-  readonly podAddress: string;
+  /** What a backend's pods dial. */
+  readonly podAddress: (backend: string) => string;
   /** The first is the default. */
   readonly backends: readonly Backend[];
   readonly slots: CounterSlots;
@@ -62,7 +63,7 @@ export class PoolKeeper {
   private found: readonly { readonly backend: Backend; readonly pod: FoundPod }[] = [];
   private jobs = 0;
   private podCount = 0;
-  private state: 'running' | 'draining' | 'stopping' = 'running';
+  private state: 'running' | 'paused' | 'draining' | 'stopping' = 'running';
   private settled = false;
   private onEmpty: (() => void) | undefined;
 
@@ -174,7 +175,8 @@ export class PoolKeeper {
   need(message: NeedMessage): void {
     const pool = this.table.get(message.functionKey);
     if (this.state !== 'running') {
-      this.options.send(refuseAll(message, 'draining', 'shutting down')); // 4
+      const reason = this.state === 'paused' ? 'another may be leading' : 'shutting down';
+      this.options.send(refuseAll(message, 'draining', reason)); // 4
     } else if (!pool) {
       const reason = `there is no function ${message.functionKey}`;
       this.options.send(refuseAll(message, 'function_deleted', reason));
@@ -236,6 +238,17 @@ export class PoolKeeper {
     // Not connected yet, it cannot hear that it is not wanted.
     else if (phase.name !== 'ending') this.end(pool, pod, pool.registered.manifest.spec.graceMs);
     this.look(pool);
+  }
+
+  /** Another process may be leading: nothing is launched or ended until `resume`. */
+  pause(): void {
+    if (this.state === 'running') this.state = 'paused';
+  }
+
+  resume(): void {
+    if (this.state !== 'paused') return;
+    this.state = 'running';
+    for (const pool of this.table.all()) this.look(pool);
   }
 
   /** Shutting down has begun. */
@@ -354,6 +367,7 @@ export class PoolKeeper {
   /** Asks upkeep what the pool needs, and does it, until it needs nothing. */
   private look(pool: Pool): void {
     for (let looks = 0; looks < MAX_LOOKS; looks++) {
+      if (this.state === 'paused') return;
       const now = this.options.clock.now();
       const plan = upkeep(pool, now);
       const launch = this.state === 'running' ? plan.launch : 0; // 4
@@ -512,6 +526,6 @@ export class PoolKeeper {
 }
 
 function recordOf(pool: Pool): FunctionRecord {
-  const { key, revision, manifest } = pool.registered;
-  return { key, spec: manifest.spec, revision, slot: pool.slot };
+  const { key, revision, manifest, source } = pool.registered;
+  return { key, spec: manifest.spec, revision, slot: pool.slot, ...(source && { source }) };
 }

@@ -15,8 +15,8 @@ const PLACE_HOLD_MS = 2_000;
 
 export interface LauncherOptions {
   readonly backends: ReadonlyMap<string, Backend>;
-  /** `ws://host:port` that pods dial. */
-  readonly podAddress: string;
+  /** `ws://host:port` that a backend's pods dial. */
+  readonly podAddress: (backend: string) => string;
   readonly maxConcurrent: number;
   readonly clock: Clock;
   /** The pod is being given to its backend now. */
@@ -92,7 +92,7 @@ export class Launcher {
         revision: pod.revision,
         baseDir: registered.baseDir,
         credential: pod.credential,
-        address: this.options.podAddress,
+        address: this.options.podAddress(pod.backend),
       });
       this.options.onTaken(pod);
     } catch (error) {

@@ -1,0 +1,50 @@
+/**
+ * What Kubernetes gives to the control thread, behind one interface: where functions come from, what launches pods, who
+ * leads, what pods are proved with, and where it is told how pools are. cluster-connection.ts makes it; nothing of
+ * Kubernetes is loaded where the configuration does not ask for it.
+ */
+import type { Backend } from '@simmer/protocol/backend';
+import type { Registry } from '@simmer/protocol/registry';
+import type { PodKeysMessage } from '../shared/messages.ts';
+
+/** One function's pods, as `kubectl get functions` and its conditions tell of them. */
+export interface PoolStatus {
+  readonly desired: number;
+  readonly ready: number;
+  readonly pods: number;
+  readonly rolling: boolean;
+  readonly queued: number;
+  readonly misses: number;
+  /** Its pods end before they are ready, or cannot be launched. `count`: in a row. */
+  readonly failure?: { readonly code: string; readonly message: string; readonly count: number };
+  readonly stuck?: { readonly reason: string; readonly message: string };
+}
+
+/** Who leads, of several control planes. */
+export interface Election {
+  /** Resolves once this one leads; never where it is closed before. */
+  lead(): Promise<void>;
+  /** This one serves: the others may send clients and pods here. */
+  serving(): Promise<void>;
+  /** Hands the lead over; the address where pods find the next leader once it serves, or null where there is none in time. */
+  succeed(waitMs: number): Promise<string | null>;
+  /** The lead was lost for now (`false`) or is certain again (`true`). */
+  onCertainty(listener: (leads: boolean) => void): void;
+  /** Another leads: its pods' address. */
+  onDeposed(listener: (address: string | null) => void): void;
+  close(): Promise<void>;
+}
+
+export interface Cluster {
+  /** Absent: functions come from the folder. */
+  readonly registry?: Registry;
+  /** Absent: only other backends are used. */
+  readonly backend?: Backend;
+  readonly election?: Election;
+  readonly keys?: Omit<PodKeysMessage, 'type'>;
+  /** PEM. */
+  readonly ca?: string;
+  /** Told about once a second: how every function's pods are, and which deleted ones still have some. Writes at a bounded rate. */
+  report(pools: ReadonlyMap<string, PoolStatus>, leaving: ReadonlySet<string>): void;
+  close(): Promise<void>;
+}

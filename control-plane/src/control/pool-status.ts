@@ -1,0 +1,33 @@
+/** A pool's state as its function's status tells it. Pure but for the counters it reads. */
+import { type FunctionCounters, MISSES } from '../shared/counters.ts';
+import type { PoolStatus } from './cluster.ts';
+import { isCurrent, isLive, type Pool } from './pools/pool.ts';
+
+export function poolStatus(pool: Pool, counters: FunctionCounters): PoolStatus {
+  const live = [...pool.pods.values()].filter(isLive);
+  const ready = live.filter((pod) => pod.phase.name === 'ready');
+  const stuck = [...pool.pods.values()].find((pod) => pod.stuck !== undefined)?.stuck;
+  const { minReplicas } = pool.registered.manifest.spec;
+  const { lastFailure, backoff } = pool;
+  return {
+    desired: Math.max(
+      minReplicas,
+      Math.min(live.length, pool.registered.manifest.spec.maxReplicas),
+    ),
+    ready: ready.length,
+    pods: live.length,
+    rolling: live.some((pod) => !isCurrent(pool, pod)),
+    queued: counters.gauge('queued'),
+    misses: MISSES.reduce((sum, kind) => sum + counters.miss(kind), 0),
+    ...(backoff.state === 'failing' &&
+      lastFailure && {
+        failure: { code: lastFailure.code, message: lastFailure.message, count: lastFailure.count },
+      }),
+    ...(stuck && { stuck: { reason: reasonOf(stuck.reason), message: stuck.reason } }),
+  };
+}
+
+/** A backend's reason begins with its CamelCase name where Kubernetes has one: `ImagePullBackOff: ...`. */
+function reasonOf(text: string): string {
+  return /^[A-Z][A-Za-z]+(?=:)/.exec(text)?.[0] ?? 'PodsCannotStart';
+}
