@@ -164,7 +164,13 @@ export class Control {
       log,
       send,
     });
-    const registry = cluster?.registry ?? new FolderRegistry({ root: config.functions, log });
+    const registry =
+      cluster?.registry ??
+      new FolderRegistry({
+        root: config.functions,
+        log,
+        isLocal: (spec) => (spec.backend ?? config.backends[0]) === 'process',
+      });
     const api = new Api({ pools: keeper, memory: data.counters, now: systemClock.now });
     return { backends, keeper, registry, api };
   }

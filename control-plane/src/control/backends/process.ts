@@ -91,6 +91,11 @@ export class ProcessBackend implements Backend {
   launch(request: LaunchRequest): Promise<void> {
     if (this.closed) return Promise.reject(refusal('the backend is closed'));
     const { podId, kind, functionKey, baseDir, revision } = request;
+    const outside = request.spec.env.find((e) => e.valueFrom !== undefined);
+    if (outside) {
+      const detail = `env ${outside.name}: valueFrom needs the kubernetes backend`;
+      return Promise.reject(refusal(detail));
+    }
     const { file, args } = this.options.command;
     return new Promise((accept, reject) => {
       this.children.set(podId, {
@@ -180,12 +185,15 @@ export class ProcessBackend implements Backend {
     const { spec, baseDir } = request;
     return {
       ...this.options.environment, // 3
-      ...Object.fromEntries(spec.env.map((e) => [e.name, e.value])),
+      ...Object.fromEntries(spec.env.map((e) => [e.name, e.value ?? ''])),
       [RUNTIME_ENV.address]: request.address,
       [RUNTIME_ENV.podUid]: request.podId,
       [RUNTIME_ENV.token]: request.credential,
       [RUNTIME_ENV.function]: request.functionKey,
-      [RUNTIME_ENV.handler]: resolve(baseDir, spec.handler),
+      // Code that the manifest holds comes over the socket.
+      ...(spec.source === undefined && {
+        [RUNTIME_ENV.handler]: resolve(baseDir, spec.handler),
+      }),
       [RUNTIME_ENV.capacity]: String(spec.concurrency),
       [RUNTIME_ENV.graceMs]: String(spec.graceMs),
       ...(this.options.ca !== undefined && { [RUNTIME_ENV.ca]: this.options.ca }),

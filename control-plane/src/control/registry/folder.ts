@@ -16,7 +16,7 @@ import { createHash } from 'node:crypto';
 import { type FSWatcher, watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, relative, resolve } from 'node:path';
-import type { FunctionManifest, ManifestIssue } from '@simmer/protocol/manifest';
+import type { FunctionManifest, FunctionSpec, ManifestIssue } from '@simmer/protocol/manifest';
 import { functionKey } from '@simmer/protocol/names';
 import type {
   RefusedManifest,
@@ -27,7 +27,7 @@ import type {
 import type { Log } from '../log.ts';
 import { MAX_MANIFEST_BYTES, type ParsedDocument, parseManifests } from './manifests.ts';
 import { CONFIRM_REMOVAL_MS, compare, type Entry, type Given, merge } from './merge.ts';
-import { handlerPath, revisionOf } from './revision.ts';
+import { handlerPath, revisionOf, sourceOf } from './revision.ts';
 import { type Signature, signatureOf, type Walked, walk } from './walk.ts';
 
 /** Editors and copies touch a file several times: read once they are through. */
@@ -46,6 +46,8 @@ export interface FolderRegistryOptions {
   readonly pollShare?: number;
   /** False: only the poll finds changes. */
   readonly watch?: boolean;
+  /** Whether a function's handler is a file of this machine, or stands in an image; by default all are files. */
+  readonly isLocal?: (spec: FunctionSpec) => boolean;
 }
 
 interface Cached<T> {
@@ -68,6 +70,7 @@ export class FolderRegistry implements Registry {
   private readonly pollMs: number;
   private readonly pollShare: number;
   private readonly watching: boolean;
+  private readonly isLocal: (spec: FunctionSpec) => boolean;
   private onChange: (snapshot: RegistrySnapshot) => void = () => {};
   private entries: ReadonlyMap<string, Entry> = new Map();
   private readonly documents = new Map<string, Cached<readonly ParsedDocument[]>>();
@@ -89,6 +92,7 @@ export class FolderRegistry implements Registry {
     this.pollMs = options.pollMs ?? POLL_MS;
     this.pollShare = options.pollShare ?? POLL_SHARE;
     this.watching = options.watch ?? true;
+    this.isLocal = options.isLocal ?? (() => true);
   }
 
   /** @throws where the folder cannot be read now: a mistyped path is to stop the start. */
@@ -246,19 +250,25 @@ export class FolderRegistry implements Registry {
     manifest: FunctionManifest,
     baseDir: string,
   ): Promise<RegisteredFunction | ManifestIssue> {
-    const path = handlerPath(this.root, baseDir, manifest.spec.handler);
+    const { spec, metadata } = manifest;
+    const key = functionKey(metadata.namespace, metadata.name);
+    if (spec.source !== undefined) {
+      const source = sourceOf(spec);
+      if ('field' in source) return source;
+      return { key, manifest, baseDir, revision: revisionOf(spec, baseDir, source.digest), source };
+    }
+    // In an image, which this machine has not.
+    if (!this.isLocal(spec)) {
+      return { key, manifest, baseDir, revision: revisionOf(spec, baseDir, '') };
+    }
+    const path = handlerPath(this.root, baseDir, spec.handler);
     if (typeof path !== 'string') return path;
     const digest = await this.digestOf(path).catch((error: Error) => error);
     if (typeof digest !== 'string') {
       const reason = digest === undefined ? `there is no file ${path}` : digest.message;
       return { field: 'spec.handler', reason };
     }
-    return {
-      key: functionKey(manifest.metadata.namespace, manifest.metadata.name),
-      manifest,
-      baseDir,
-      revision: revisionOf(manifest.spec, baseDir, digest),
-    };
+    return { key, manifest, baseDir, revision: revisionOf(spec, baseDir, digest) };
   }
 
   /** While a manifest is refused, its handler's code may still change. */

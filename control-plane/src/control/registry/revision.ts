@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { isAbsolute, relative, resolve, sep } from 'node:path';
 import type { FunctionSpec, ManifestIssue } from '@simmer/protocol/manifest';
+import type { FunctionSource } from '@simmer/protocol/registry';
 
 /**
  * The revision of a function: changes with whatever a running pod cannot take over. The rest (replicas, queue, times
@@ -15,7 +16,9 @@ export function revisionOf(spec: FunctionSpec, baseDir: string, handlerDigest: s
     handlerDigest,
     runtime: spec.runtime,
     backend: spec.backend ?? null,
-    env: spec.env.map((e) => [e.name, e.value]),
+    image: spec.image ?? null,
+    template: spec.template ?? null,
+    env: spec.env.map((e) => [e.name, e.value ?? null, e.valueFrom ?? null]),
     // Told to the pod at its launch or in its welcome.
     concurrency: spec.concurrency,
     graceMs: spec.graceMs,
@@ -23,6 +26,17 @@ export function revisionOf(spec: FunctionSpec, baseDir: string, handlerDigest: s
     maxResultBytes: spec.maxResultBytes,
   };
   return createHash('sha256').update(JSON.stringify(running)).digest('hex').slice(0, 16);
+}
+
+/** The code that stands in the manifest itself; or the issue. */
+export function sourceOf(spec: FunctionSpec): FunctionSource | ManifestIssue {
+  const { inline } = spec.source ?? {};
+  if (inline === undefined) {
+    return { field: 'spec.source.configMap', reason: 'can be read only from the Kubernetes API' };
+  }
+  const bytes = Buffer.from(inline);
+  const digest = createHash('sha256').update(bytes).digest('hex');
+  return { entry: spec.handler, digest, bytes };
 }
 
 /** The handler's absolute path, or the issue: it must lie within the folder of functions. */
