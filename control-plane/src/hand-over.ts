@@ -24,6 +24,7 @@ export interface HandOverPorts {
   done(): void;
   readonly graceMs: number;
   now(): number;
+  after(ms: number, callback: () => void): void;
 }
 
 export class HandOver {
@@ -49,7 +50,7 @@ export class HandOver {
       return;
     }
     this.state = 'settling';
-    setTimeout(() => this.leave(address), SETTLE_MS);
+    this.ports.after(SETTLE_MS, () => this.leave(address));
   }
 
   private leave(address: string): void {
@@ -57,12 +58,15 @@ export class HandOver {
     const { ports } = this;
     const giveUpAt = ports.now() + ports.graceMs;
     ports.sendPods(address, false);
-    const poll = setInterval(() => {
-      if (ports.live() > 0 && ports.now() < giveUpAt) return;
-      clearInterval(poll);
+    const look = (): void => {
+      if (ports.live() > 0 && ports.now() < giveUpAt) {
+        ports.after(POLL_MS, look);
+        return;
+      }
       ports.sendPods(address, true);
       this.finish();
-    }, POLL_MS);
+    };
+    look();
   }
 
   private finish(): void {

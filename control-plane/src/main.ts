@@ -153,6 +153,7 @@ async function serve(config: Config): Promise<void> {
     done: drain,
     graceMs: config.shutdownGraceMs,
     now,
+    after: (ms, callback) => void setTimeout(callback, ms),
   });
 
   function onSignal(signal: NodeJS.Signals): void {
