@@ -2,10 +2,12 @@
  * Writes the pages that are made from code; `--check` only compares, and fails where one is out of date.
  * Runs on what is built: `make docs`, `make lint`.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
 import { renderConfigurationDoc } from '../control-plane/dist/config/document.js';
+import { customResourceDefinitions } from '../k8s/dist/crds/definitions.js';
 import { ERRORS } from '../protocol/dist/errors.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -45,9 +47,20 @@ export function renderErrorsDoc() {
   ].join('\n\n')}\n`;
 }
 
+const MADE =
+  '# Made from protocol/src/manifest.ts by `make docs`; `make lint` holds the two together.\n';
+
+/** The CRDs, for kustomize and for the chart: Helm reads no file outside of its own folder. */
+const CRDS = [...customResourceDefinitions()].flatMap(([name, definition]) => {
+  const render = () =>
+    MADE + stringify(definition, { lineWidth: 120, aliasDuplicateObjects: false });
+  return [`k8s/manifests/crds/${name}`, `k8s/chart/crds/${name}`].map((path) => ({ path, render }));
+});
+
 const PAGES = [
   { path: 'docs/errors.md', render: renderErrorsDoc },
   { path: 'docs/configuration.md', render: renderConfigurationDoc },
+  ...CRDS,
 ];
 
 function main(checkOnly) {
@@ -59,6 +72,7 @@ function main(checkOnly) {
       console.error(`${path} is out of date: run \`make docs\` and commit it`);
       process.exitCode = 1;
     } else {
+      mkdirSync(dirname(file), { recursive: true });
       writeFileSync(file, text);
       console.log(`wrote ${path}`);
     }
