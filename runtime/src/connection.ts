@@ -16,22 +16,23 @@ import type { Socket } from 'node:net';
 import { decodeEach, encode, FrameError, toMessages } from '@simmer/protocol/codec';
 import type {
   CloseReason,
+  Code,
   ControlFrame,
   Frame,
   Hello,
   Invoke,
   PodFrame,
+  Specialize,
   Welcome,
 } from '@simmer/protocol/frames';
 import { CLOSE } from '@simmer/protocol/frames';
 import { MAX_FRAME_BYTES, SUBPROTOCOL } from '@simmer/protocol/limits';
+import { POD_TLS_NAME } from '@simmer/protocol/runtime-environment';
 import WebSocket from 'ws';
 import type { Attempt } from './attempt.ts';
 import type { Wire } from './outbox.ts';
 import { Outbox } from './outbox.ts';
 
-/** From dial to HTTP upgrade. A control plane answers in a millisecond; a black hole never does. */
-const DIAL_TIMEOUT_MS = 10_000;
 /** From hello to welcome. On Kubernetes a hello may be held for 5 s until its pod is seen. */
 const WELCOME_TIMEOUT_MS = 15_000;
 /** How long the peer may take to echo a close. */
@@ -54,6 +55,10 @@ export interface ConnectionOwner {
   welcomed(connection: Connection, welcome: Welcome): void;
   /** False: it may not come now (N5). */
   invoke(connection: Connection, limits: Welcome, frame: Invoke): boolean;
+  /** False: it may not come now (N5). */
+  specialize(frame: Specialize): boolean;
+  /** False: it is no piece of what is awaited (N5). */
+  code(frame: Code): boolean;
   drain(graceMs: number): void;
   /** False: it cannot be followed (N5). */
   goaway(connection: Connection, address: string, session: string): boolean;
@@ -88,15 +93,32 @@ function zeroMask(mask: Buffer): void {
   mask.fill(0);
 }
 
-/** @types/ws does not know `closeTimeout` yet. */
-const DIAL_OPTIONS: WebSocket.ClientOptions & { closeTimeout: number } = {
+/** @types/ws does not know these yet; `servername` goes on to tls.connect. */
+type ClientOptions = WebSocket.ClientOptions & { closeTimeout?: number; servername?: string };
+
+const DIAL_OPTIONS: ClientOptions = {
   perMessageDeflate: false,
   skipUTF8Validation: true,
   generateMask: zeroMask,
   maxPayload: MAX_FRAME_BYTES,
-  handshakeTimeout: DIAL_TIMEOUT_MS,
   closeTimeout: CLOSE_TIMEOUT_MS,
 };
+
+/** How an address is dialled. */
+export interface DialOptions {
+  /** PEM of the CA that vouches for a `wss:` address; '' for those that Node trusts. */
+  readonly ca: string;
+  /** From dial to HTTP upgrade. */
+  readonly timeoutMs: number;
+}
+
+/**
+ * Of a CA of our own every control plane has the same name, whatever address leads to it. Any other certificate must bear the
+ * address's.
+ */
+function tlsOf(ca: string): ClientOptions {
+  return ca === '' ? {} : { ca, servername: POD_TLS_NAME };
+}
 
 export class Connection implements Wire {
   readonly outbox: Outbox = new Outbox(this);
@@ -112,9 +134,10 @@ export class Connection implements Wire {
   private lastError = '';
   private leaving = false;
 
-  constructor(address: string, owner: ConnectionOwner) {
+  constructor(address: string, owner: ConnectionOwner, { ca, timeoutMs }: DialOptions) {
     this.owner = owner;
-    this.ws = new WebSocket(address, SUBPROTOCOL, DIAL_OPTIONS);
+    const options: ClientOptions = { ...DIAL_OPTIONS, ...tlsOf(ca), handshakeTimeout: timeoutMs };
+    this.ws = new WebSocket(address, SUBPROTOCOL, options);
     this.ws.on('upgrade', (response) => this.upgraded(response.socket));
     this.ws.on('open', () => this.greet());
     this.ws.on('message', (data) => this.received(data as Buffer));
@@ -235,8 +258,12 @@ export class Connection implements Wire {
         return true;
       case 'goaway':
         return this.owner.goaway(this, frame.address, frame.session);
+      case 'specialize':
+        return this.owner.specialize(frame);
+      case 'code':
+        return this.owner.code(frame);
       default:
-        // `specialize` and `code` are for generic pods; the rest are a pod's own frames.
+        // A pod's own frames.
         return false;
     }
   }

@@ -6,13 +6,19 @@ import { RUNTIME_ENV } from '@simmer/protocol/runtime-environment';
 export interface Settings {
   /** `ws://host:port` or `wss://host:port` */
   readonly address: string;
+  /** Where to dial when `address` does not answer; '' where there is nowhere. */
+  readonly fallbackAddress: string;
+  /** PEM of the CA of `wss:`; '' for those that Node trusts. */
+  readonly ca: string;
   readonly podUid: string;
   /** The launch token: shown by the first hello, never again. */
   readonly token: string;
+  /** Of the hello's proof; '' where there is none. */
+  readonly poolKey: string;
   /** namespace/name */
   readonly functionKey: string;
-  /** As it was given: absolute, or relative to the working directory. */
-  readonly handler: string;
+  /** As it was given: absolute, or relative to the working directory. Undefined: the code comes over the socket. */
+  readonly handler: string | undefined;
   readonly capacity: number;
   readonly graceMs: number;
   readonly exitWithStdin: boolean;
@@ -33,11 +39,19 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** @throws {EnvironmentError} */
 export function readSettings(env: Environment): Settings {
   return {
-    address: address(env),
+    address: address(env, RUNTIME_ENV.address),
+    fallbackAddress: env[RUNTIME_ENV.fallbackAddress]
+      ? address(env, RUNTIME_ENV.fallbackAddress)
+      : '',
+    ca: env[RUNTIME_ENV.ca] ?? '',
     podUid: text(env, RUNTIME_ENV.podUid, MAX_TOKEN_CHARS),
     token: text(env, RUNTIME_ENV.token, MAX_TOKEN_CHARS),
+    poolKey: env[RUNTIME_ENV.poolKey] ?? '',
     functionKey: text(env, RUNTIME_ENV.function, MAX_TOKEN_CHARS),
-    handler: text(env, RUNTIME_ENV.handler, Number.POSITIVE_INFINITY),
+    handler:
+      env[RUNTIME_ENV.handler] === undefined
+        ? undefined
+        : text(env, RUNTIME_ENV.handler, Number.POSITIVE_INFINITY),
     capacity: integer(env, RUNTIME_ENV.capacity, 1, MAX_CAPACITY, DEFAULT_CAPACITY),
     graceMs: integer(env, RUNTIME_ENV.graceMs, 0, MAX_GRACE_MS, DEFAULT_GRACE_MS),
     exitWithStdin: flag(env, RUNTIME_ENV.exitWithStdin),
@@ -53,12 +67,10 @@ function text(env: Environment, name: string, maxChars: number): string {
   return value;
 }
 
-function address(env: Environment): string {
-  const value = text(env, RUNTIME_ENV.address, MAX_TOKEN_CHARS);
+function address(env: Environment, name: string): string {
+  const value = text(env, name, MAX_TOKEN_CHARS);
   if (!isAddress(value)) {
-    throw new EnvironmentError(
-      `${RUNTIME_ENV.address} must be ws://host:port or wss://host:port, not '${value}'`,
-    );
+    throw new EnvironmentError(`${name} must be ws://host:port or wss://host:port, not '${value}'`);
   }
   return value;
 }

@@ -23,7 +23,8 @@ import { runValue } from './value.ts';
 
 export class Executor implements Host {
   readonly functionKey: string;
-  readonly capacity: number;
+  /** Attempts at once. */
+  capacity: number;
   readonly deadlines: Deadlines = new Deadlines(() => performance.now(), setTimer);
   readonly log: Log;
   readonly running: Set<Attempt> = new Set();

@@ -11,18 +11,27 @@
  *      and close; their end starts nothing.
  *  L2. The launch token is shown until a `welcome` has replaced it with a session; from then on only the newest session.
  *  L3. A refused dial is tried again for ever: the control plane may be restarting. Only a fatal close code ends it.
+ *  L4. An address is kept while it leads to a welcome; each dial that does not goes to the other one next. `goaway` takes the
+ *      first one's place.
  */
-import type { Hello, Invoke, Welcome } from '@simmer/protocol/frames';
+import type { Code, Hello, Invoke, Specialize, Welcome } from '@simmer/protocol/frames';
 import { Backoff } from './backoff.ts';
-import type { ConnectionEnd, ConnectionOwner } from './connection.ts';
+import type { ConnectionEnd, ConnectionOwner, DialOptions } from './connection.ts';
 import { Connection } from './connection.ts';
 import { isAddress } from './environment.ts';
+
+/** From dial to HTTP upgrade. A control plane answers in a millisecond; a black hole never does. */
+const DIAL_TIMEOUT_MS = 10_000;
+/** Where there is another address to try: the machine of the first may be gone without a word. */
+const FIRST_DIAL_TIMEOUT_MS = 2_000;
 
 export interface LinkOwner {
   /** The hello of a new connection, which counts the attempts that still run. */
   hello(connection: Connection, credential: string): Hello;
   welcomed(connection: Connection): void;
   invoke(connection: Connection, limits: Welcome, frame: Invoke): boolean;
+  specialize(frame: Specialize): boolean;
+  code(frame: Code): boolean;
   drain(graceMs: number): void;
   /** The control plane is away: once an outage, with the first reason. */
   lost(address: string, reason: string): void;
@@ -30,6 +39,15 @@ export interface LinkOwner {
   found(address: string): void;
   /** The control plane has refused this pod for good. */
   refused(reason: string): void;
+}
+
+/** Where the control plane is. */
+export interface LinkTarget {
+  readonly address: string;
+  /** '' where there is none. */
+  readonly fallbackAddress: string;
+  /** PEM; '' for the CAs that Node trusts. */
+  readonly ca: string;
 }
 
 type State =
@@ -41,19 +59,35 @@ type State =
 export class Link implements ConnectionOwner {
   private readonly owner: LinkOwner;
   private readonly backoff = new Backoff(Math.random);
-  private address: string;
+  /** One or two (L4). */
+  private readonly addresses: string[];
+  private at = 0;
+  private readonly dialOptions: DialOptions;
   private credential: string;
   private state: State;
   private away = false;
   /** Left behind by `goaway` (L1). */
   private readonly leaving = new Set<Connection>();
 
-  /** Dials at once. */
-  constructor(owner: LinkOwner, address: string, credential: string) {
+  /** Dials at once. `fallback`, `ca`: '' for none. */
+  constructor(owner: LinkOwner, target: LinkTarget, credential: string) {
+    const { address, fallbackAddress, ca } = target;
     this.owner = owner;
-    this.address = address;
+    this.addresses = fallbackAddress === '' ? [address] : [address, fallbackAddress];
+    this.dialOptions = {
+      ca,
+      timeoutMs: fallbackAddress === '' ? DIAL_TIMEOUT_MS : FIRST_DIAL_TIMEOUT_MS,
+    };
     this.credential = credential;
-    this.state = { kind: 'dialling', connection: new Connection(address, this) };
+    this.state = { kind: 'dialling', connection: this.connect() };
+  }
+
+  private get address(): string {
+    return this.addresses[this.at] as string;
+  }
+
+  private connect(): Connection {
+    return new Connection(this.address, this, this.dialOptions);
   }
 
   /** The connection that is welcomed and takes new work. */
@@ -98,6 +132,15 @@ export class Link implements ConnectionOwner {
     return this.owner.invoke(connection, limits, frame);
   }
 
+  specialize(frame: Specialize): boolean {
+    this.credential = frame.session; // L2
+    return this.owner.specialize(frame);
+  }
+
+  code(frame: Code): boolean {
+    return this.owner.code(frame);
+  }
+
   drain(graceMs: number): void {
     this.owner.drain(graceMs);
   }
@@ -106,7 +149,8 @@ export class Link implements ConnectionOwner {
     if (!isAddress(address)) return false;
     // Told twice: it is on its way already.
     if (connection !== this.current) return true;
-    this.address = address;
+    this.addresses[0] = address;
+    this.at = 0;
     this.credential = session;
     this.leaving.add(connection);
     this.dial();
@@ -126,12 +170,13 @@ export class Link implements ConnectionOwner {
     }
     if (!this.away) this.owner.lost(this.address, end.reason);
     this.away = true;
+    if (state.kind === 'dialling') this.at = (this.at + 1) % this.addresses.length; // L4
     this.backoff.held(end.uptimeMs);
     this.state = { kind: 'waiting', timer: setTimeout(() => this.dial(), this.backoff.next()) }; // L3
   }
 
   private dial(): void {
-    this.state = { kind: 'dialling', connection: new Connection(this.address, this) };
+    this.state = { kind: 'dialling', connection: this.connect() };
   }
 
   private halt(): void {

@@ -9,8 +9,9 @@ import { complain, Pod } from './pod.ts';
 const EXIT_USAGE = 2;
 
 const settings = settingsOrExit();
-// The handler, which is loaded next, and whatever it starts shall not see it.
+// The handler, which is loaded next, and whatever it starts shall not see them.
 delete process.env[RUNTIME_ENV.token];
+delete process.env[RUNTIME_ENV.poolKey];
 const pod = new Pod(settings);
 guard(pod, settings.exitWithStdin);
 pod.load();

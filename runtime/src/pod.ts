@@ -1,6 +1,7 @@
 /**
  * The life of this process: loads the handler while it dials, serves, drains, exits.
  *
+ *   waiting ──code──▶ loading                                  (where the code comes over the socket)
  *   loading ──loaded──▶ serving ──drain, SIGTERM, crash──▶ draining ──idle or grace──▶ exiting
  *       └── does not load ──▶ failing ──told, or nobody to tell──────────────────────────▲
  *   any ── refused for good ─────────────────────────────────────────────────────────────▲
@@ -10,9 +11,9 @@
  *  P2. After a crash nothing in this process is trusted for longer than what still runs needs: it drains and exits 1.
  *  P3. The exit code is 0 only for an end that was asked for.
  */
-import { randomUUID } from 'node:crypto';
+import { createHmac, randomUUID } from 'node:crypto';
 import { writeSync } from 'node:fs';
-import type { Hello, Invoke, Welcome } from '@simmer/protocol/frames';
+import type { Code, Hello, Invoke, Specialize, Welcome } from '@simmer/protocol/frames';
 import { MAX_TEXT_CHARS, PROTOCOL_VERSION } from '@simmer/protocol/limits';
 import type { Connection } from './connection.ts';
 import type { Settings } from './environment.ts';
@@ -23,6 +24,7 @@ import type { Handlers } from './handler.ts';
 import { HandlerError, loadHandlers } from './handler.ts';
 import type { LinkOwner } from './link.ts';
 import { Link } from './link.ts';
+import { Receiving } from './source.ts';
 
 /** How long a pod whose handler does not load waits for a control plane to tell it. */
 const TELL_TIMEOUT_MS = 2_000;
@@ -30,6 +32,7 @@ const TELL_TIMEOUT_MS = 2_000;
 const STOP_TIMEOUT_MS = 1_000;
 
 type State =
+  | { readonly kind: 'waiting'; receiving: Receiving | undefined }
   | { readonly kind: 'loading' }
   | { readonly kind: 'failing'; readonly message: string }
   | { readonly kind: 'serving'; readonly handlers: Handlers }
@@ -46,22 +49,54 @@ export class Pod implements LinkOwner {
   private readonly executor: Executor;
   private readonly link: Link;
   private readonly bootId: string = randomUUID();
-  private state: State = { kind: 'loading' };
+  private state: State;
+  /** Of the code that came over the socket, or is on its way; '' where the handler is a file. */
+  private digest = '';
 
   /** Dials at once; nothing of the user's runs before `load`. */
   constructor(settings: Settings) {
     this.settings = settings;
+    this.state = isFile(settings) ? { kind: 'loading' } : { kind: 'waiting', receiving: undefined };
     this.executor = new Executor(settings.functionKey, settings.capacity);
     this.executor.log.takeOverConsole();
     this.executor.onIdle = () => this.idle();
-    this.link = new Link(this, settings.address, settings.token);
+    this.link = new Link(this, settings, settings.token);
   }
 
   // ---- loading ----
 
-  /** Loads the handler, while the dial is on its way. */
+  /** Loads the handler, where it is a file, while the dial is on its way. */
   load(): void {
-    loadHandlers(this.settings.handler).then(
+    const { handler } = this.settings;
+    if (handler !== undefined) this.await(loadHandlers(handler));
+  }
+
+  /** From here the code is known by its digest; a control plane that does not know that we have it says it again. */
+  specialize(frame: Specialize): boolean {
+    const { state, settings } = this;
+    if (isFile(settings) || frame.function !== settings.functionKey) return false;
+    if (state.kind !== 'waiting') return frame.digest === this.digest;
+    for (const [name, value] of [...frame.env, ...frame.secrets]) process.env[name] = value;
+    const capacity = Number(frame.limits.find(([name]) => name === 'capacity')?.[1]);
+    if (capacity >= 1) this.executor.capacity = Math.floor(capacity);
+    this.digest = frame.digest;
+    state.receiving = new Receiving(frame);
+    return true;
+  }
+
+  code(frame: Code): boolean {
+    const { state } = this;
+    if (state.kind !== 'waiting') return frame.digest === this.digest;
+    const { receiving } = state;
+    if (receiving === undefined || !receiving.add(frame)) return false;
+    if (!frame.end) return true;
+    this.state = { kind: 'loading' };
+    this.await(receiving.load());
+    return true;
+  }
+
+  private await(handlers: Promise<Handlers>): void {
+    handlers.then(
       (handlers) => this.loaded(handlers),
       (error) => this.notLoaded(error),
     );
@@ -75,7 +110,7 @@ export class Pod implements LinkOwner {
 
   /** P1 */
   private announce(connection: Connection): void {
-    connection.send(READY);
+    connection.send({ kind: 'ready', digest: this.digest });
     // After it, so that Node's fetch classes are loaded (30 ms) while the control plane takes note.
     if (this.state.kind === 'serving' && this.state.handlers.fetch) setImmediate(warmFetch);
   }
@@ -83,7 +118,8 @@ export class Pod implements LinkOwner {
   private notLoaded(error: unknown): void {
     if (this.state.kind !== 'loading') return;
     const why = error instanceof HandlerError ? error.message : describe(error);
-    const message = `the handler ${this.settings.handler} does not load: ${why}`;
+    const name = this.settings.handler ?? `from source (${this.digest.slice(0, SHOWN_DIGEST)})`;
+    const message = `the handler ${name} does not load: ${why}`;
     complain(message, error instanceof HandlerError ? undefined : stackOf(error));
     this.state = { kind: 'failing', message: message.slice(0, MAX_TEXT_CHARS) };
     const { current } = this.link;
@@ -108,12 +144,11 @@ export class Pod implements LinkOwner {
       version: PROTOCOL_VERSION,
       credential,
       uid: settings.podUid,
-      // There is a pool key on Kubernetes only.
-      proof: '',
+      proof: proofOf(settings.poolKey, credential, settings.podUid, this.bootId),
       bootId: this.bootId,
       runtime: 'node',
       runtimeVersion: process.versions.node,
-      capacity: settings.capacity,
+      capacity: executor.capacity,
       inFlight: executor.running.size,
     };
   }
@@ -160,7 +195,7 @@ export class Pod implements LinkOwner {
   /** Takes no more work, finishes what runs within `graceMs`, and exits. */
   drain(graceMs: number, exitCode = 0): void {
     const { state } = this;
-    if (state.kind === 'loading') this.exit(exitCode);
+    if (state.kind === 'loading' || state.kind === 'waiting') this.exit(exitCode);
     if (state.kind !== 'serving' && state.kind !== 'draining') return;
     const code = state.kind === 'draining' ? Math.max(state.exitCode, exitCode) : exitCode;
     if (state.kind === 'draining') clearTimeout(state.timer);
@@ -234,7 +269,21 @@ export class Pod implements LinkOwner {
   }
 }
 
-const READY = { kind: 'ready', digest: '' } as const;
+/** That this process holds its pool's key (docs/protocol.md); '' where there is none. */
+function proofOf(poolKey: string, credential: string, uid: string, bootId: string): string {
+  if (poolKey === '') return '';
+  return createHmac('sha256', poolKey)
+    .update(`simmer.proof\0${credential}\0${uid}\0${bootId}`)
+    .digest('base64url');
+}
+
+function isFile(settings: Settings): boolean {
+  return settings.handler !== undefined;
+}
+
+/** Enough of a digest to tell by: its algorithm and twelve digits. */
+const SHOWN_DIGEST = 19;
+
 const DRAINING = { kind: 'draining' } as const;
 
 /** One clear line on standard error, written at once: the process may be about to end. */
