@@ -44,10 +44,10 @@ function foundPod(podId: string, functionName: string, revision = 'r1'): FoundPo
 }
 
 t.test('pods of a function that is there are taken over before any is launched', async (t) => {
-  const s = setUp([foundPod('f-old-1', 'f'), foundPod('g-old-1', 'g')]);
+  const s = setUp([foundPod('f-old-1', 'f'), foundPod('f-old-2', 'f'), foundPod('g-old-1', 'g')]);
   await s.keeper.findPods();
   t.strictSame(s.sent, [], 'nothing happens before the functions are known');
-  s.keeper.apply([registered('f', { minReplicas: 1 })]);
+  s.keeper.apply([registered('f', { minReplicas: 2 })]);
   t.strictSame(s.backend.launched, [], 'the minimum is there');
   t.match(s.sent.slice(0, 3), [
     { type: 'functions' },
@@ -56,6 +56,7 @@ t.test('pods of a function that is there are taken over before any is launched',
   ]);
   t.match(s.backend.terminated, [{ podId: 'g-old-1', graceMs: 0 }], 'an orphan is ended');
   s.keeper.onPodReady('f-old-1');
+  s.keeper.onPodReady('f-old-2');
   t.strictSame(s.keeper.notReady(), []);
 });
 

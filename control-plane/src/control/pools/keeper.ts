@@ -11,16 +11,18 @@
  *  5. What an earlier process launched is taken over before anything is launched for its function.
  */
 import { randomBytes } from 'node:crypto';
-import type { Backend, BackendEvent, FoundPod, PodKind } from '@simmer/protocol/backend';
-import { type ErrorCode, isErrorCode } from '@simmer/protocol/errors';
+import type { Backend, BackendEvent, PodKind } from '@simmer/protocol/backend';
+import { isErrorCode } from '@simmer/protocol/errors';
 import type { RegisteredFunction } from '@simmer/protocol/registry';
 import type { Config } from '../../config/config.ts';
 import type { FunctionRecord, NeedMessage, ToScheduler } from '../../shared/messages.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
-import { admit, failingRefusal, refuseAll } from './admission.ts';
+import { admit, refuseAll } from './admission.ts';
 import { Alarm } from './alarm.ts';
-import { HEALTHY, onFailure } from './backoff.ts';
+import { HEALTHY } from './backoff.ts';
+import { type Failure, noteFailure } from './failure.ts';
+import { FoundPods, recordOfFound } from './found-pods.ts';
 import { Launcher } from './launcher.ts';
 import { isLeaving, type Pod, type Pool } from './pool.ts';
 import { PoolTable } from './pool-table.ts';
@@ -32,8 +34,6 @@ const CREDENTIAL_BYTES = 32;
 const LEAVE_SLACK_MS = 1_000;
 /** A process told to die that is still there (a disk that hangs): tell it again. */
 const KILL_AGAIN_MS = 5_000;
-/** A pod of an earlier process dials again within a second or two, or its node is gone. */
-const ADOPTION_MS = 30_000;
 /** Upkeep comes to rest at the second look; more would be a fault in it. */
 const MAX_LOOKS = 8;
 
@@ -60,7 +60,7 @@ export class PoolKeeper {
   private readonly alarm: Alarm;
   private readonly byPod = new Map<string, { readonly pool: Pool; readonly pod: Pod }>();
   /** Pods of an earlier process whose functions have not been read yet (5). */
-  private found: readonly { readonly backend: Backend; readonly pod: FoundPod }[] = [];
+  private readonly found = new FoundPods();
   private jobs = 0;
   private podCount = 0;
   private state: 'running' | 'paused' | 'draining' | 'stopping' = 'running';
@@ -112,49 +112,24 @@ export class PoolKeeper {
   // ---- what was there before -----------------------------------------------------------------------------------------
 
   /** Looks for pods that an earlier process left running; they are taken over, or ended, with the first `apply` (5). */
-  async findPods(): Promise<void> {
-    const found = await Promise.all(
-      this.options.backends.map(async (backend) =>
-        (await backend.adopt()).map((pod) => ({ backend, pod })),
-      ),
-    );
-    this.found = found.flat();
+  findPods(): Promise<void> {
+    return this.found.search(this.options.backends);
   }
 
   private takeOverFound(): void {
-    const { found } = this;
-    this.found = [];
-    for (const { backend, pod } of found) {
-      const pool = this.table.get(pod.functionKey);
+    const { clock, log, send } = this.options;
+    for (const found of this.found.take()) {
+      const { podId, functionKey, launchedAt, uids, proofKey } = found.pod;
+      const pool = this.table.get(functionKey);
       if (pool === undefined) {
-        this.options.log.info({ podId: pod.podId }, `pod ended: there is no ${pod.functionKey}`);
-        this.terminate({ podId: pod.podId, backend: backend.name }, 0);
-      } else this.takeOver(pool, backend, pod);
+        log.info({ podId }, `pod ended: there is no ${functionKey}`);
+        this.terminate({ podId, backend: found.backend.name }, 0);
+        continue;
+      }
+      this.register(pool, recordOfFound(found, clock.now()), launchedAt);
+      for (const uid of uids) send({ type: 'pod-identified', podId, uid, proofKey });
+      log.debug({ function: pool.key, podId }, 'pod taken over');
     }
-  }
-
-  private takeOver(pool: Pool, backend: Backend, found: FoundPod): void {
-    const { clock, send } = this.options;
-    const pod: Pod = {
-      podId: found.podId,
-      kind: found.kind,
-      revision: found.revision,
-      backend: backend.name,
-      credential: '',
-      launchedAt: clock.now(),
-      adopted: true,
-      needed: false,
-      label: found.label,
-      phase: { name: 'starting', deadline: clock.now() + ADOPTION_MS },
-      stuck: undefined,
-    };
-    this.register(pool, pod, found.launchedAt);
-    for (const uid of found.uids) {
-      const { podId, proofKey } = found;
-      send({ type: 'pod-identified', podId, uid, proofKey });
-    }
-    this.wake(pool, Math.min(pool.wakeAt, clock.now() + ADOPTION_MS));
-    this.options.log.debug({ function: pool.key, podId: pod.podId }, 'pod taken over');
   }
 
   // ---- from the registry -------------------------------------------------------------------------------------------
@@ -162,8 +137,10 @@ export class PoolKeeper {
   /** The functions there should be: all of them. */
   apply(functions: readonly RegisteredFunction[]): void {
     const { changed, removed } = this.table.apply(functions, this.options.clock.now());
-    if (this.found.length > 0 && changed.length === 0) this.takeOverFound();
-    if (removed.length === 0 && changed.length === 0) return;
+    if (removed.length === 0 && changed.length === 0) {
+      this.takeOverFound();
+      return;
+    }
     const upsert = changed.map(recordOf);
     this.options.send({ type: 'functions', upsert, remove: removed.map((p) => p.key) });
     this.takeOverFound();
@@ -209,7 +186,7 @@ export class PoolKeeper {
     const found = this.byPod.get(podId);
     if (found?.pod.phase.name !== 'starting') return;
     const { pool, pod } = found;
-    this.fail(pool, pod, isErrorCode(code) ? code : 'handler_not_loaded', message);
+    this.fail(pool, pod, { code: isErrorCode(code) ? code : 'handler_not_loaded', message });
     pod.phase = { name: 'ending', killAt: this.options.clock.now() + LEAVE_SLACK_MS };
     this.launcher.release(podId);
     this.look(pool);
@@ -221,7 +198,8 @@ export class PoolKeeper {
     if (!found) return;
     const { pool, pod } = found;
     this.options.log.warn({ function: pool.key, podId, pid: pod.label }, `pod lost: ${reason}`);
-    if (pod.phase.name === 'starting') this.fail(pool, pod, 'exited_before_ready', reason);
+    if (pod.phase.name === 'starting')
+      this.fail(pool, pod, { code: 'exited_before_ready', message: reason });
     this.end(pool, pod, 0);
     this.look(pool);
   }
@@ -314,7 +292,7 @@ export class PoolKeeper {
     }
     pod.stuck = { reason, since: pod.stuck?.since ?? this.options.clock.now() };
     if (hopeless) {
-      this.fail(pool, pod, 'launch_failed', reason, true);
+      this.fail(pool, pod, { code: 'launch_failed', message: reason, hopeless: true });
       this.end(pool, pod, 0);
     }
     this.look(pool);
@@ -333,7 +311,8 @@ export class PoolKeeper {
 
   private onExited(pool: Pool, pod: Pod, reason: string, blameless: boolean): void {
     const { name } = pod.phase;
-    if (name === 'starting' && !blameless) this.fail(pool, pod, 'exited_before_ready', reason);
+    if (name === 'starting' && !blameless)
+      this.fail(pool, pod, { code: 'exited_before_ready', message: reason });
     const fields = { function: pool.key, podId: pod.podId, pid: pod.label, state: name };
     this.options.log[name === 'ready' && pod.kind === 'pool' ? 'warn' : 'debug'](
       fields,
@@ -357,7 +336,8 @@ export class PoolKeeper {
 
   private onLaunchRefused(pool: Pool, pod: Pod, reason: string): void {
     if (!this.byPod.has(pod.podId)) return;
-    if (pod.phase.name === 'starting') this.fail(pool, pod, 'launch_failed', reason);
+    if (pod.phase.name === 'starting')
+      this.fail(pool, pod, { code: 'launch_failed', message: reason });
     this.gone(pool, pod, reason);
     this.look(pool);
   }
@@ -380,9 +360,7 @@ export class PoolKeeper {
         this.options.send({ type: 'drain-pod', podId: pod.podId });
       }
       for (const pod of plan.late) {
-        const { startupTimeoutMs } = pool.registered.manifest.spec;
-        if (pod.stuck) this.fail(pool, pod, 'launch_failed', pod.stuck.reason, true);
-        else this.fail(pool, pod, 'ready_timeout', `not ready within ${startupTimeoutMs} ms`);
+        this.fail(pool, pod, lateness(pool, pod));
         this.end(pool, pod, 0);
       }
       for (const pod of plan.kill) this.end(pool, pod, 0);
@@ -476,30 +454,9 @@ export class PoolKeeper {
   }
 
   /** 3: called only for a pod that is starting, which then is so no more. */
-  private fail(pool: Pool, pod: Pod, code: ErrorCode, message: string, hopeless = false): void {
-    if (pool.deleted || pod.adopted || pod.revision !== pool.registered.revision) return;
-    const now = this.options.clock.now();
-    pool.backoff = onFailure(pool.backoff, pod.launchedAt, now);
-    if (pool.backoff.state !== 'failing') return;
-    const { failures, suspendedUntil } = pool.backoff;
-    const at = new Date(this.options.clock.epoch()).toISOString();
-    const saidSo = hopeless || code === 'handler_not_loaded';
-    pool.lastFailure = { code, message, at, count: failures, hopeless: saidSo };
-    const retryInMs = Math.ceil(suspendedUntil - now);
-    const fields = {
-      function: pool.key,
-      podId: pod.podId,
-      pid: pod.label,
-      code,
-      failures,
-      retryInMs,
-    };
-    this.options.log.warn(fields, `pod failed before it was ready: ${message}`);
-    // Not asked for, but the scheduler need not ask now to hear it, and its callers hear it as soon.
-    for (const kind of ['pool', 'job'] as const) {
-      const refusal = failingRefusal(pool, kind, 0, now);
-      if (refusal) this.options.send(refusal);
-    }
+  private fail(pool: Pool, pod: Pod, failure: Failure): void {
+    const { clock, log, send } = this.options;
+    for (const refusal of noteFailure(pool, pod, failure, clock, log)) send(refusal);
   }
 
   // ---- time --------------------------------------------------------------------------------------------------------
@@ -523,6 +480,13 @@ export class PoolKeeper {
       this.alarm.set(pool.wakeAt);
     }
   }
+}
+
+/** Why a pod was given up before it was ready. */
+function lateness(pool: Pool, { stuck }: Pod): Failure {
+  if (stuck) return { code: 'launch_failed', message: stuck.reason, hopeless: true };
+  const { startupTimeoutMs } = pool.registered.manifest.spec;
+  return { code: 'ready_timeout', message: `not ready within ${startupTimeoutMs} ms` };
 }
 
 function recordOf(pool: Pool): FunctionRecord {

@@ -1,0 +1,46 @@
+/** What an earlier process left running, from its discovery until its functions are known. */
+import type { Backend, FoundPod } from '@simmer/protocol/backend';
+import type { Pod } from './pool.ts';
+
+/** A pod of an earlier process dials again within a second or two, or its node is gone. */
+const ADOPTION_MS = 30_000;
+
+export interface Found {
+  readonly backend: Backend;
+  readonly pod: FoundPod;
+}
+
+export class FoundPods {
+  private found: readonly Found[] = [];
+
+  async search(backends: readonly Backend[]): Promise<void> {
+    const lists = backends.map(async (backend) =>
+      (await backend.adopt()).map((pod) => ({ backend, pod })),
+    );
+    this.found = (await Promise.all(lists)).flat();
+  }
+
+  /** Each once. */
+  take(): readonly Found[] {
+    const { found } = this;
+    this.found = [];
+    return found;
+  }
+}
+
+/** Its record here: it is to dial again in time. `now`: the keeper's clock. */
+export function recordOfFound({ backend, pod }: Found, now: number): Pod {
+  return {
+    podId: pod.podId,
+    kind: pod.kind,
+    revision: pod.revision,
+    backend: backend.name,
+    credential: '',
+    launchedAt: now,
+    adopted: true,
+    needed: false,
+    label: pod.label,
+    phase: { name: 'starting', deadline: now + ADOPTION_MS },
+    stuck: undefined,
+  };
+}
