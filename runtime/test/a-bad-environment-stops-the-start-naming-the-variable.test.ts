@@ -5,6 +5,7 @@ const BAD = [
   ['SIMMER_ADDRESS', '', /SIMMER_ADDRESS is not set/],
   ['SIMMER_ADDRESS', 'http://127.0.0.1:1', /SIMMER_ADDRESS must be ws:.* not 'http:\/\/127/],
   ['SIMMER_ADDRESS', 'nonsense', /SIMMER_ADDRESS must be ws:/],
+  ['SIMMER_FALLBACK_ADDRESS', 'nonsense', /SIMMER_FALLBACK_ADDRESS must be ws:/],
   ['SIMMER_POD_UID', '', /SIMMER_POD_UID is not set/],
   ['SIMMER_TOKEN', '', /SIMMER_TOKEN is not set/],
   ['SIMMER_TOKEN', 'x'.repeat(5_000), /SIMMER_TOKEN is longer than 4096/],

@@ -4,8 +4,10 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -20,6 +22,7 @@ import type {
   Hello,
   Invoke,
   Result,
+  Specialize,
   Welcome,
 } from '@simmer/protocol/frames';
 import { SUBPROTOCOL } from '@simmer/protocol/limits';
@@ -122,6 +125,29 @@ export class PodConnection {
     return hello;
   }
 
+  /** Sends a function's code as `specialize` and `code`, in pieces of this size; returns its digest. */
+  specialize(source: string, options: Partial<Specialize> = {}, pieceBytes = 65_536): string {
+    const bytes = Buffer.from(source);
+    const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+    this.send({
+      kind: 'specialize',
+      session: 'session-2',
+      function: 'default/test',
+      env: [],
+      secrets: [],
+      entry: 'handler.js',
+      digest,
+      limits: [],
+      ...options,
+    });
+    for (let offset = 0; offset < bytes.length; offset += pieceBytes) {
+      const piece = bytes.subarray(offset, offset + pieceBytes);
+      const end = offset + piece.length === bytes.length;
+      this.send({ kind: 'code', digest: options.digest ?? digest, offset, bytes: piece, end });
+    }
+    return digest;
+  }
+
   /** Sends an `invoke`; returns its stream. */
   invoke(options: Partial<Invoke> = {}): number {
     const stream = options.stream ?? this.nextStream++;
@@ -182,14 +208,16 @@ export class PodConnection {
 export class FakeControlPlane {
   readonly connections: PodConnection[] = [];
   readonly port: number;
+  readonly scheme: 'ws' | 'wss';
   private readonly server: WebSocketServer;
   private taken = 0;
   private stopped = false;
   private readonly bell = new Bell();
 
-  private constructor(server: WebSocketServer) {
+  private constructor(server: WebSocketServer, port: number, scheme: 'ws' | 'wss') {
     this.server = server;
-    this.port = (server.address() as AddressInfo).port;
+    this.port = port;
+    this.scheme = scheme;
     server.on('connection', (ws) => {
       this.connections.push(new PodConnection(ws));
       this.bell.ring();
@@ -204,11 +232,25 @@ export class FakeControlPlane {
       handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
     });
     await once(server, 'listening');
-    return new FakeControlPlane(server);
+    return new FakeControlPlane(server, (server.address() as AddressInfo).port, 'ws');
+  }
+
+  /** One whose port speaks TLS. */
+  static async startTls(tls: { cert: string; key: string }): Promise<FakeControlPlane> {
+    const https = createServer(tls);
+    const server = new WebSocketServer({
+      server: https,
+      perMessageDeflate: false,
+      handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+    });
+    https.listen(0, '127.0.0.1');
+    await once(https, 'listening');
+    server.on('close', () => https.close());
+    return new FakeControlPlane(server, (https.address() as AddressInfo).port, 'wss');
   }
 
   get address(): string {
-    return `ws://127.0.0.1:${this.port}`;
+    return `${this.scheme}://127.0.0.1:${this.port}`;
   }
 
   /** The next connection, in order of arrival. */
@@ -325,9 +367,24 @@ export class Stage {
     });
   }
 
+  /** Starts a pod that waits for its code. */
+  startEmpty(env: Readonly<Record<string, string>> = {}, folder = this.folder): PodProcess {
+    return this.spawn(
+      {
+        [RUNTIME_ENV.address]: this.plane.address,
+        [RUNTIME_ENV.podUid]: 'pod-1',
+        [RUNTIME_ENV.token]: 'token-1',
+        [RUNTIME_ENV.function]: 'default/test',
+        ...env,
+      },
+      folder,
+    );
+  }
+
   /** Starts the runtime with just this environment. */
-  spawn(env: Readonly<Record<string, string>>): PodProcess {
+  spawn(env: Readonly<Record<string, string>>, folder = process.cwd()): PodProcess {
     const child = spawn(process.execPath, [...RUNTIME_NODE_FLAGS, RUNTIME], {
+      cwd: folder,
       env: { ...env },
       stdio: ['pipe', 'pipe', 'pipe'],
     });
