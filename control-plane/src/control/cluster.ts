@@ -6,6 +6,7 @@
 import type { Backend } from '@simmer/protocol/backend';
 import type { Registry } from '@simmer/protocol/registry';
 import type { PodKeysMessage } from '../shared/messages.ts';
+import type { ClusterVitals } from './metrics.ts';
 
 /** One function's pods, as `kubectl get functions` and its conditions tell of them. */
 export interface PoolStatus {
@@ -45,6 +46,7 @@ export interface Cluster {
   /** PEM. */
   readonly ca?: string;
   /** Told about once a second: how every function's pods are, and which deleted ones still have some. Writes at a bounded rate. */
+  vitals(): ClusterVitals;
   report(pools: ReadonlyMap<string, PoolStatus>, leaving: ReadonlySet<string>): void;
   close(): Promise<void>;
 }

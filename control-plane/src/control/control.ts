@@ -71,6 +71,7 @@ export class Control {
       version: version(),
       functions: () => this.parts?.keeper.pools() ?? [],
       now: systemClock.epoch,
+      cluster: () => this.cluster?.vitals(),
     });
     this.management = new ManagementServer({
       sinceSchedulerBeat: () => this.counters.sinceBeat('scheduler', systemClock.epoch()),

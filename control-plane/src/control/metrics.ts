@@ -38,6 +38,17 @@ export interface MetricsOptions {
   readonly functions: () => Iterable<Counted>;
   /** Epoch milliseconds. */
   readonly now: () => number;
+  /** Where there is one. */
+  readonly cluster?: () => ClusterVitals | undefined;
+}
+
+/** How the link to the Kubernetes API is. */
+export interface ClusterVitals {
+  /** Since the objects that are watched were last known to be current: the stalest. */
+  readonly staleMs: number;
+  /** Requests that change something, since the start. */
+  readonly writes: number;
+  readonly leads: boolean;
 }
 
 /** A metric of every function: `lines` are one function's, `labels` its own label without braces. */
@@ -221,7 +232,23 @@ export class Metrics {
       `simmer_held_bytes ${own.totalHeldBytes}\n`,
       head(dropped, 'counter', 'Log lines left out because too many came at once.'),
       `${dropped} ${own.droppedLogLines}\n`,
+      ...this.clusterFamilies(),
     ].join('');
+  }
+
+  private clusterFamilies(): string[] {
+    const vitals = this.options.cluster?.();
+    if (vitals === undefined) return [];
+    const stale = 'simmer_kubernetes_staleness_seconds';
+    const writes = 'simmer_kubernetes_writes_total';
+    return [
+      head(stale, 'gauge', 'Time since what is watched was last known to be current.'),
+      `${stale} ${vitals.staleMs / 1_000}\n`,
+      head(writes, 'counter', 'Requests to the API server that change something.'),
+      `${writes} ${vitals.writes}\n`,
+      head('simmer_leader', 'gauge', 'Whether this control plane leads.'),
+      `simmer_leader ${vitals.leads ? 1 : 0}\n`,
+    ];
   }
 
   /** Each function's label and counters. A key is two DNS labels and a slash: nothing in it needs escaping. */

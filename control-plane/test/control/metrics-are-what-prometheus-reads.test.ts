@@ -1,5 +1,5 @@
 import t from 'tap';
-import { type Counted, Metrics } from '../../src/control/metrics.ts';
+import { type ClusterVitals, type Counted, Metrics } from '../../src/control/metrics.ts';
 import {
   allocateCounters,
   FunctionCounters,
@@ -8,13 +8,14 @@ import {
 } from '../../src/shared/counters.ts';
 import { parsePrometheus } from './prometheus-text.ts';
 
-function setUp(functions: Counted[], blocks = 10) {
+function setUp(functions: Counted[], blocks = 10, vitals?: ClusterVitals) {
   const memory = allocateCounters(blocks);
   const metrics = new Metrics({
     memory,
     version: '1.2.3',
     functions: () => functions,
     now: () => 5_000,
+    ...(vitals && { cluster: () => vitals }),
   });
   const read = async () => {
     let page = '';
@@ -111,4 +112,13 @@ t.test('the number of series is bounded, whatever the number of functions', asyn
     t.ok(labels.size <= BLOCKS + 1, `${name} has ${labels.size} functions`);
   }
   t.equal(value('simmer_accepted_total', { function: 'other' }), 480);
+});
+
+t.test('the link to Kubernetes shows where there is one', async (t) => {
+  const vitals = { staleMs: 1_500, writes: 7, leads: true };
+  const { value } = await setUp([], 10, vitals).read();
+  t.equal(value('simmer_kubernetes_staleness_seconds', {}), 1.5);
+  t.equal(value('simmer_kubernetes_writes_total', {}), 7);
+  t.equal(value('simmer_leader', {}), 1);
+  t.equal((await setUp([]).read()).value('simmer_leader', {}), undefined);
 });
