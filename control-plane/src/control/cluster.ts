@@ -45,8 +45,8 @@ export interface Cluster {
   readonly keys?: Omit<PodKeysMessage, 'type'>;
   /** PEM. */
   readonly ca?: string;
-  /** Told about once a second: how every function's pods are, and which deleted ones still have some. Writes at a bounded rate. */
   vitals(): ClusterVitals;
+  /** Told about once a second: how every function's pods are, and which deleted ones still have some. Writes at a bounded rate. */
   report(pools: ReadonlyMap<string, PoolStatus>, leaving: ReadonlySet<string>): void;
   close(): Promise<void>;
 }
