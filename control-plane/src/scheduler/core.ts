@@ -5,6 +5,7 @@ import { FunctionTable } from './function-table.ts';
 import { Misses } from './misses.ts';
 import { PodLifecycle } from './pod-lifecycle.ts';
 import { Scheduler, type SchedulerLimits, type SchedulerPorts } from './scheduler.ts';
+import { SendOff } from './send-off.ts';
 import { TimingWheel } from './timing-wheel.ts';
 
 export interface Core {
@@ -12,6 +13,7 @@ export interface Core {
   readonly functions: FunctionTable;
   readonly pods: PodLifecycle;
   readonly wheel: TimingWheel;
+  readonly sendOff: SendOff;
   /** Applies a message of the control thread; false for those that are not the core's. */
   onMessage(message: ToScheduler): boolean;
 }
@@ -28,6 +30,7 @@ export function createCore(
   const functions = new FunctionTable(scheduler, memory);
   const misses = new Misses(scheduler);
   const pods = new PodLifecycle(scheduler, wallClock);
+  const sendOff = new SendOff(scheduler, functions);
   scheduler.misses = misses;
   scheduler.pods = pods;
 
@@ -67,9 +70,12 @@ export function createCore(
       case 'drain-pod':
         pods.drainById(message.podId);
         return true;
+      case 'hand-over':
+        sendOff.begin(message.address, message.force);
+        return true;
       default:
         return false;
     }
   }
-  return { scheduler, functions, pods, wheel, onMessage };
+  return { scheduler, functions, pods, wheel, sendOff, onMessage };
 }

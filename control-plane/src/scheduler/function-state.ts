@@ -42,6 +42,8 @@ export class FunctionState extends TimerNode {
   /** Every pod that is not gone. */
   readonly pods = new Set<Pod>();
   deleted = false;
+  /** Its pods belong to another control plane now (send-off.ts). */
+  sentOn = false;
   /** Bytes of all bodies held: received, waiting, running. */
   heldBytes = 0;
   /** Launches asked for and not yet answered by `pod-expected` or `launch-refused`. */

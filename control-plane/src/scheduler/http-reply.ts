@@ -9,6 +9,8 @@
  *  H2. Credit for a piece is granted when the client's socket took it, so a slow reader slows its own handler and holds
  *      at most one window of memory.
  *  H3. Every answer carries X-Execution-Id, and X-Trace-Id where there is a trace.
+ *  H4. While the house closes connections, each answer says so and ends its own. A stream only says so: its head is written
+ *      before its end.
  */
 import { STATUS_CODES } from 'node:http';
 import type { ErrorCode } from '@simmer/protocol/errors';
@@ -56,10 +58,16 @@ const NO_PIECES: readonly Uint8Array[] = [];
 let flushing: HttpReply;
 const writeFlushing = (): void => flushing.write();
 
+/** Whether clients are to come back on new connections. */
+export interface House {
+  readonly closesConnections: boolean;
+}
+
 export class HttpReply implements Reply, Flushable {
   private readonly res: HttpResponse;
   private readonly batch: TurnBatch;
   private readonly isHead: boolean;
+  private readonly house: House;
   private executionId = '';
   private traceId = '';
   private state: 'waiting' | 'whole' | 'headed' | 'streaming' | 'done' = 'waiting';
@@ -77,10 +85,11 @@ export class HttpReply implements Reply, Flushable {
   private blocked = false;
   private ending = false;
 
-  constructor(res: HttpResponse, batch: TurnBatch, isHead: boolean) {
+  constructor(res: HttpResponse, batch: TurnBatch, isHead: boolean, house: House) {
     this.res = res;
     this.batch = batch;
     this.isHead = isHead;
+    this.house = house;
   }
 
   /** The client's socket closed (H1). */
@@ -214,12 +223,13 @@ export class HttpReply implements Reply, Flushable {
 
   private writeWhole(): void {
     const { res, body, status } = this;
+    const close = this.house.closesConnections; // H4
     this.state = 'done';
     this.writeHead();
     // Empty: it was not made for a HEAD, which tells nothing of its length.
-    if (this.isHead) this.endHead(this.declaredLength() ?? (body.length || undefined));
-    else if (status === 204 || status === 304) res.endWithoutBody();
-    else res.end(body);
+    if (this.isHead) this.endHead(this.declaredLength() ?? (body.length || undefined), close);
+    else if (status === 204 || status === 304) res.endWithoutBody(undefined, close);
+    else res.end(body, close);
     this.body = '';
   }
 
@@ -228,6 +238,7 @@ export class HttpReply implements Reply, Flushable {
     if (this.state === 'headed') {
       this.state = 'streaming';
       this.writeHead();
+      if (this.house.closesConnections) res.writeHeader('connection', 'close'); // H4
       res.onWritable(() => this.onWritable());
     }
     this.pieces = NO_PIECES;
@@ -239,7 +250,7 @@ export class HttpReply implements Reply, Flushable {
     for (const piece of pieces) this.ungranted += piece.length;
     if (this.ending) {
       this.state = 'done';
-      if (this.isHead) this.endHead(this.declaredLength());
+      if (this.isHead) this.endHead(this.declaredLength(), false);
       else res.end();
     }
   }
@@ -279,9 +290,9 @@ export class HttpReply implements Reply, Flushable {
    * The length goes as a header of ours: told to `endWithoutBody`, uWebSockets.js waits for that many bytes and takes the
    * connection's next request for a pipelined one, which it cuts off.
    */
-  private endHead(length: number | undefined): void {
+  private endHead(length: number | undefined, close: boolean): void {
     if (length !== undefined) this.res.writeHeader('content-length', String(length));
-    this.res.endWithoutBody();
+    this.res.endWithoutBody(undefined, close);
   }
 
   /** What a HEAD handler says its body would have been. */

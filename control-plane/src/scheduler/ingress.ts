@@ -97,7 +97,7 @@ export class Ingress {
   private onOther(res: HttpResponse, req: HttpRequest): void {
     const method = req.getCaseSensitiveMethod();
     const path = req.getUrl();
-    const reply = new HttpReply(res, this.batch, method === 'HEAD');
+    const reply = new HttpReply(res, this.batch, method === 'HEAD', this.scheduler);
     res.onAborted(() => reply.onAborted());
     const executionId = this.ids.next();
     const allowed = methodsOf(path);
@@ -174,7 +174,7 @@ export class Ingress {
       return;
     }
 
-    const reply = new HttpReply(res, this.batch, method === 'HEAD');
+    const reply = new HttpReply(res, this.batch, method === 'HEAD', this.scheduler);
     const now = scheduler.ports.now();
     const invocation = new Invocation(
       scheduler,
@@ -239,7 +239,12 @@ export class Ingress {
     detail: string,
     retryAfterSeconds = 0,
   ): void {
-    const reply = new HttpReply(res, this.batch, req.getCaseSensitiveMethod() === 'HEAD');
+    const reply = new HttpReply(
+      res,
+      this.batch,
+      req.getCaseSensitiveMethod() === 'HEAD',
+      this.scheduler,
+    );
     res.onAborted(() => reply.onAborted());
     reply.failWith(id, traceparent || newTraceparent(), code, detail, { retryAfterSeconds });
   }

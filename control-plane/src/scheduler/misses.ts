@@ -40,6 +40,7 @@ export class Misses {
     if (fn.timerBucket === -1) wheel.set(fn, now + RECHECK_MS);
     if (this.failIfHopeless(fn, now)) return undefined;
     const { spec } = fn.record;
+    const closed = fn.deleted || this.scheduler.handingOver;
     const decision = decideMiss({
       queued: fn.queue.length,
       headWaitMs: now - head.queuedAt,
@@ -47,9 +48,9 @@ export class Misses {
       comingSlots: (fn.comingPods + fn.orderedPods + fn.orderedJobs) * spec.concurrency,
       slotsPerPod: spec.concurrency,
       poolPods: fn.poolPods + fn.orderedPods,
-      maxPods: held(fn.holds.pool, now) || fn.deleted ? 0 : spec.maxReplicas,
+      maxPods: held(fn.holds.pool, now) || closed ? 0 : spec.maxReplicas,
       jobs: fn.jobs + fn.orderedJobs,
-      maxJobs: held(fn.holds.job, now) || fn.deleted ? 0 : spec.overflow,
+      maxJobs: held(fn.holds.job, now) || closed ? 0 : spec.overflow,
       serviceMs: fn.serviceMs,
       coldStartMs: fn.coldStartMs,
     });
@@ -103,6 +104,10 @@ export class Misses {
     if (fn.servingSlots + fn.comingPods + fn.orderedPods + fn.orderedJobs > 0) return false;
     if (fn.deleted) {
       this.scheduler.failQueue(fn, 'function_deleted', `Function ${fn.key} was deleted.`);
+      return true;
+    }
+    if (this.scheduler.handingOver) {
+      this.scheduler.failQueue(fn, 'draining', 'Another control plane took over.');
       return true;
     }
     if (!this.hopeless(fn, now)) return false;

@@ -82,6 +82,8 @@ export class PodLifecycle implements PodOwner {
     pod.adopted = message.credential === '';
     // Its start is long past.
     pod.cold = !pod.adopted;
+    // Of an older revision, only an earlier process's pod: it has its code, or never gets it.
+    if (message.revision === fn.record.revision) pod.source = fn.record.source;
     fn.pods.add(pod);
     this.byId.set(pod.id, pod);
     this.identities.expect(pod, message.credential, message.identified, now);
@@ -143,6 +145,9 @@ export class PodLifecycle implements PodOwner {
     if (pod.state === 'gone' || pod.state === 'draining') {
       return refused('gone', `${pod.id} is not wanted any more`);
     }
+    if (pod.state === 'moved') {
+      return refused('unidentified', `${pod.id} was sent to another control plane`);
+    }
     if (pod.link !== null) {
       const old = pod.link;
       this.socketLost(pod, 'a newer socket took its place');
@@ -164,6 +169,8 @@ export class PodLifecycle implements PodOwner {
 
   /** L4. The caller holds it then: `hold`. */
   private mayHold(): Admittance {
+    // It is more likely one that was sent on and comes back: the next one is where it belongs.
+    if (this.scheduler.handingOver) return refused('unidentified', 'this control plane hands over');
     if (this.heldCount < MAX_HELD_HELLOS) return { ok: false, held: true };
     return refused('unidentified', 'too many hellos are held');
   }
@@ -235,6 +242,10 @@ export class PodLifecycle implements PodOwner {
       this.account(pod);
       return;
     }
+    if (pod.state === 'moved') {
+      this.gone(pod, reason);
+      return;
+    }
     pod.state = wasServing || pod.readyAt > 0 ? 'disconnected' : 'expected';
     this.account(pod);
     if (pod.state === 'disconnected') {
@@ -246,9 +257,18 @@ export class PodLifecycle implements PodOwner {
 
   // ---- ends --------------------------------------------------------------------------------------------------------
 
+  /** To the next control plane (send-off.ts). One that has not said hello is sent on when it has. */
+  sendOn(pod: Pod, address: string): void {
+    if (pod.link === null || (pod.state !== 'loading' && pod.state !== 'serving')) return;
+    pod.state = 'moved';
+    this.scheduler.wheel.clear(pod);
+    this.account(pod);
+    pod.link.goaway(address, this.identities.sessionOf(pod));
+  }
+
   /** No more work for it; what it runs is finished, then it exits by itself. */
   drain(pod: Pod, reason: string): void {
-    if (pod.state === 'gone' || pod.state === 'draining') return;
+    if (hasLeft(pod)) return;
     const now = this.scheduler.ports.now();
     let graceMs = pod.fn.record.spec.graceMs;
     for (const invocation of pod.running.values()) {
@@ -260,7 +280,7 @@ export class PodLifecycle implements PodOwner {
   }
 
   private leave(pod: Pod, reason: string): void {
-    if (pod.state === 'gone' || pod.state === 'draining') return;
+    if (hasLeft(pod)) return;
     pod.state = 'draining';
     this.account(pod);
     this.scheduler.ports.post({ type: 'pod-draining', podId: pod.id, reason });
@@ -270,14 +290,18 @@ export class PodLifecycle implements PodOwner {
   /** Give it up and have it ended: frozen, over its grace, breaking the protocol, or not back in time. */
   kill(pod: Pod, reason: string): void {
     if (pod.state === 'gone') return;
-    this.scheduler.ports.post({ type: 'pod-lost', podId: pod.id, reason });
+    // A pod that was sent on is not ours to end.
+    if (pod.state !== 'moved') {
+      this.scheduler.ports.post({ type: 'pod-lost', podId: pod.id, reason });
+    }
     this.gone(pod, reason);
   }
 
   /** L3 */
   private gone(pod: Pod, reason: string): void {
     if (pod.state === 'gone') return;
-    if (pod.readyAt > 0 && pod.state !== 'draining') pod.fn.counters.count('podsLost');
+    if (pod.readyAt > 0 && !hasLeft(pod)) pod.fn.counters.count('podsLost');
+    const sentOn = pod.state === 'moved';
     pod.state = 'gone';
     const { link, fn } = pod;
     pod.link = null;
@@ -288,12 +312,15 @@ export class PodLifecycle implements PodOwner {
     fn.pods.delete(pod);
     this.identities.forget(pod);
     this.byId.delete(pod.id);
-    link?.close('gone');
+    // Not for good: where it was sent to it is wanted.
+    link?.close(sentOn ? 'replaced' : 'gone');
     this.scheduler.misses.look(fn, this.scheduler.ports.now());
   }
 
   onPodTimer(pod: Pod, _now: number): void {
     if (pod.state === 'disconnected') {
+      // It may have found the next one by itself.
+      if (this.scheduler.handingOver) pod.state = 'moved';
       this.kill(pod, `it did not connect again within ${RECONNECT_GRACE_MS} ms`);
     } else if (pod.orphans > 0) {
       this.kill(pod, 'its handler held on after its socket was lost');
@@ -348,6 +375,11 @@ function refused(close: CloseReason, detail: string): Admittance {
   return { ok: false, held: false, close, detail };
 }
 
+/** It gets no more work here. */
+function hasLeft(pod: Pod): boolean {
+  return pod.state === 'draining' || pod.state === 'moved' || pod.state === 'gone';
+}
+
 function gaugeOf(pod: Pod): Gauge | '' {
   switch (pod.state) {
     case 'expected':
@@ -357,6 +389,7 @@ function gaugeOf(pod: Pod): Gauge | '' {
     case 'serving':
       return pod.load === 0 ? 'podsIdle' : 'podsBusy';
     case 'draining':
+    case 'moved':
       return 'podsDraining';
     case 'gone':
       return '';
@@ -365,6 +398,6 @@ function gaugeOf(pod: Pod): Gauge | '' {
 
 function shownState(pod: Pod): PodSnapshot['state'] {
   if (pod.state === 'serving') return pod.load === 0 ? 'idle' : 'busy';
-  if (pod.state === 'draining') return 'draining';
+  if (pod.state === 'draining' || pod.state === 'moved') return 'draining';
   return pod.state === 'expected' ? 'launching' : 'connected';
 }

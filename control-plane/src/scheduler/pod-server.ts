@@ -9,13 +9,24 @@ interface SocketData {
   socket: PodSocket | null;
 }
 
+export interface PodServerSettings extends PodSocketSettings {
+  readonly host: string;
+  readonly port: number;
+  /** Paths of PEM files: a certificate that bears POD_TLS_NAME, and its key. Absent: no TLS. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string };
+}
+
 export async function servePods(
   uws: Uws,
   scheduler: Scheduler,
   batch: TurnBatch,
-  settings: PodSocketSettings & { readonly host: string; readonly port: number },
+  settings: PodServerSettings,
 ): Promise<{ socket: us_listen_socket; port: number }> {
-  const app = uws.App();
+  const { tls } = settings;
+  const app =
+    tls === undefined
+      ? uws.App()
+      : uws.SSLApp({ cert_file_name: tls.certFile, key_file_name: tls.keyFile });
   app.ws<SocketData>('/*', {
     compression: uws.DISABLED,
     maxPayloadLength: MAX_FRAME_BYTES,

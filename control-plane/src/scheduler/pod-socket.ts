@@ -32,6 +32,7 @@ import {
   type Hello,
 } from '@simmer/protocol/frames';
 import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
+import type { FunctionSource } from '@simmer/protocol/registry';
 import type { Invocation } from './invocation.ts';
 import type { Pod, PodLink } from './pod.ts';
 import type { HeldHello } from './pod-lifecycle.ts';
@@ -139,6 +140,10 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
 
   drain(graceMs: number): void {
     this.send({ kind: 'drain', graceMs });
+  }
+
+  goaway(address: string, session: string): void {
+    this.send({ kind: 'goaway', address, session });
   }
 
   close(reason: CloseReason): void {
@@ -263,7 +268,33 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
       windowBytes: WINDOW_BYTES,
       logBytes: 0,
     });
+    // One that was ready has it.
+    if (pod.source !== undefined && pod.readyAt === 0) {
+      this.sendCode(pod, pod.source, admittance.session);
+    }
     wheel.set(this, ports.now() + this.settings.heartbeatMs);
+  }
+
+  private sendCode(pod: Pod, source: FunctionSource, session: string): void {
+    const { bytes } = source;
+    const digest = digestOf(source);
+    this.send({
+      kind: 'specialize',
+      session,
+      function: pod.fn.key,
+      env: [],
+      secrets: [],
+      entry: source.entry,
+      digest,
+      limits: [['capacity', String(pod.capacity)]],
+    });
+    let offset = 0;
+    do {
+      const piece = bytes.subarray(offset, offset + INLINE_BODY_BYTES);
+      const end = offset + piece.length === bytes.length;
+      this.send({ kind: 'code', digest, offset, bytes: piece, end });
+      offset += piece.length;
+    } while (offset < bytes.length);
   }
 
   /** HeldHello: the backend has told of its uid. */
@@ -311,7 +342,9 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
         return;
       }
       case 'ready':
-        pods.ready(pod);
+        if (pod.source !== undefined && frame.digest !== digestOf(pod.source)) {
+          this.breakOff('violation', 'ready with other code than it was sent');
+        } else pods.ready(pod);
         return;
       case 'failed':
         pods.failed(pod, frame.code, frame.message);
@@ -389,6 +422,11 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
     this.send({ kind: 'ping', nonce: ++this.nonce });
     this.scheduler.wheel.set(this, now + this.settings.heartbeatMs);
   }
+}
+
+/** As frames write it. */
+function digestOf(source: FunctionSource): string {
+  return `sha256:${source.digest}`;
 }
 
 const HEADER_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;

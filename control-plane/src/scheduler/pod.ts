@@ -5,17 +5,26 @@
  *       │                  │                 ▲  │    │
  *       │                  │      reconnect  │  ▼    │ socket lost
  *       └──────────────────┴────────────▶ gone  disconnected ──(no reconnect in time)──▶ gone
+ *   loading, serving ──sent to the next control plane──▶ moved ──its socket closes──▶ gone
  *
  * What a pod is (function, kind, capacity) is what the control thread said of it, never its own word.
  */
 import type { PodKind } from '@simmer/protocol/backend';
 import type { CloseReason } from '@simmer/protocol/frames';
+import type { FunctionSource } from '@simmer/protocol/registry';
 import type { Gauge } from '../shared/counters.ts';
 import type { FunctionState } from './function-state.ts';
 import type { Invocation } from './invocation.ts';
 import { TimerNode } from './timing-wheel.ts';
 
-export type PodState = 'expected' | 'loading' | 'serving' | 'disconnected' | 'draining' | 'gone';
+export type PodState =
+  | 'expected'
+  | 'loading'
+  | 'serving'
+  | 'disconnected'
+  | 'draining'
+  | 'moved'
+  | 'gone';
 
 /** What the core needs of a pod's socket. */
 export interface PodLink {
@@ -26,6 +35,7 @@ export interface PodLink {
   /** The attempt has ended here: forget what was still to be sent for it. */
   forget(stream: number): void;
   drain(graceMs: number): void;
+  goaway(address: string, session: string): void;
   close(reason: CloseReason): void;
 }
 
@@ -46,6 +56,8 @@ export class Pod extends TimerNode {
   startedAt = 0;
   /** An earlier control plane launched it: its start says nothing of how long one takes. */
   adopted = false;
+  /** Its code, where it gets that over its socket. */
+  source: FunctionSource | undefined;
   state: PodState = 'expected';
   link: PodLink | null = null;
   /** On the scheduler's clock. */

@@ -58,6 +58,10 @@ export class Scheduler implements InvocationOwner {
   misses!: Misses;
   pods!: PodLifecycle;
   draining = false;
+  /** Another control plane takes over: clients are to come to it, so answers close their connections. */
+  leaving = false;
+  /** Pods are being sent to it (send-off.ts): nothing is ordered any more. */
+  handingOver = false;
   /** Invocations between `open` and their end. */
   live = 0;
   private heldBytes = 0;
@@ -74,11 +78,16 @@ export class Scheduler implements InvocationOwner {
     this.limits = limits;
   }
 
+  /** Whether answers end their connections. */
+  get closesConnections(): boolean {
+    return this.leaving || this.draining;
+  }
+
   // ---- admission ---------------------------------------------------------------------------------------------------
 
   /** Whether one more invocation of `bytes` would be taken now; the code of the refusal if not. Counts refusals. */
   refusal(fn: FunctionState, bytes: number, budgetMs: number): ErrorCode | undefined {
-    if (this.draining) return this.refused(fn, 'draining');
+    if (this.draining || fn.sentOn) return this.refused(fn, 'draining');
     if (fn.servingSlots + fn.comingPods === 0 && this.misses.hopeless(fn, this.ports.now())) {
       return this.refused(fn, 'no_capacity');
     }

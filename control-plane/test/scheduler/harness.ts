@@ -44,6 +44,7 @@ export class FakeLink implements PodLink {
   readonly cancelled: { stream: number; reason: string }[] = [];
   closed: CloseReason | '' = '';
   drained = false;
+  sentTo = '';
   invoke(invocation: Invocation): void {
     this.invoked.push(invocation);
   }
@@ -54,6 +55,9 @@ export class FakeLink implements PodLink {
   forget(): void {}
   drain(): void {
     this.drained = true;
+  }
+  goaway(address: string, session: string): void {
+    this.sentTo = `${address} ${session}`;
   }
   close(reason: CloseReason): void {
     this.closed = reason;

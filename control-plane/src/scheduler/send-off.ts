@@ -1,0 +1,114 @@
+/**
+ * Sends the pods to the next control plane, function by function, while this one still answers what it has.
+ *
+ *   idle ──begin──▶ sending ──every function sent on, nothing lives──▶ done
+ *
+ * Invariants:
+ *  G1. A function's pods go once nothing waits for them. One that serves stays until the function has been quiet for
+ *      QUIET_MS: a client whose connection is open here sends its next call here, and is told to close it only by the
+ *      answer. `force` ends both.
+ *  G2. A pod that was sent on (`moved`) gets nothing more to do. It finishes what it runs, closes its socket, and that is no
+ *      loss: it is the next one's.
+ *  G3. Meanwhile nothing is ordered; what comes for a function that was sent on, or has no pod, is refused as `draining`.
+ */
+import type { FunctionState } from './function-state.ts';
+import type { FunctionTable } from './function-table.ts';
+import type { Pod } from './pod.ts';
+import type { Scheduler } from './scheduler.ts';
+import { TimerNode } from './timing-wheel.ts';
+
+/** Many times the gap between two calls of a client that is busy; little beside what its pool is missed for elsewhere. */
+const QUIET_MS = 250;
+const LOOK_MS = 20;
+
+export class SendOff extends TimerNode {
+  private readonly scheduler: Scheduler;
+  private readonly functions: FunctionTable;
+  private state:
+    | { readonly kind: 'idle' }
+    | { readonly kind: 'sending'; readonly since: number; address: string; force: boolean }
+    | { readonly kind: 'done' } = { kind: 'idle' };
+
+  constructor(scheduler: Scheduler, functions: FunctionTable) {
+    super();
+    this.scheduler = scheduler;
+    this.functions = functions;
+  }
+
+  /** Every pod was sent on, and nothing lives any more. */
+  get isDone(): boolean {
+    return this.state.kind === 'done';
+  }
+
+  /** Again: another address, or no more waiting. */
+  begin(address: string, force: boolean): void {
+    const { scheduler, state } = this;
+    const now = scheduler.ports.now();
+    if (state.kind === 'done') return;
+    if (state.kind === 'sending') {
+      state.address = address;
+      state.force ||= force;
+    } else {
+      this.state = { kind: 'sending', since: now, address, force };
+      scheduler.leaving = true;
+      scheduler.handingOver = true;
+      scheduler.ports.log({ level: 'info', message: 'handing over', fields: { address } });
+    }
+    this.onTimer(now);
+  }
+
+  onTimer(now: number): void {
+    const { scheduler, state } = this;
+    if (state.kind !== 'sending') return;
+    let left = 0;
+    for (const fn of this.functions.all()) {
+      this.look(fn, state, now);
+      if (!fn.sentOn) left++;
+    }
+    if (left === 0 && scheduler.live === 0) {
+      this.state = { kind: 'done' };
+      scheduler.ports.post({ type: 'handed-over' });
+    }
+    // Goes on when all is done as well: a pod that dials only now is to be sent on.
+    scheduler.wheel.set(this, now + LOOK_MS);
+  }
+
+  private look(
+    fn: FunctionState,
+    { address, force, since }: { address: string; force: boolean; since: number },
+    now: number,
+  ): void {
+    if (!force && !fn.sentOn && fn.queue.length > 0) return;
+    const last = force || fn.sentOn || isQuiet(fn, since, now);
+    const kept = last ? null : keptOf(fn); // G1
+    if (last) fn.sentOn = true;
+    for (const pod of fn.pods) {
+      if (pod !== kept) this.scheduler.pods.sendOn(pod, address);
+    }
+    // What is left of a queue has no pod now (G3).
+    if (last) this.scheduler.misses.look(fn, now);
+  }
+}
+
+/** The pod that serves on: the one that the next call would get. */
+function keptOf(fn: FunctionState): Pod | null {
+  const best = fn.available.best();
+  if (best !== null) return best;
+  for (const pod of fn.pods) if (pod.state === 'serving') return pod;
+  return null;
+}
+
+/** Nothing was given to its pods, or received for them, for a while. */
+function isQuiet(fn: FunctionState, since: number, now: number): boolean {
+  let lastUse = since;
+  let runningBytes = 0;
+  for (const pod of fn.pods) {
+    if (pod.load === 0) lastUse = Math.max(lastUse, pod.idleSince);
+    for (const invocation of pod.running.values()) {
+      lastUse = Math.max(lastUse, invocation.dispatchedAt);
+      runningBytes += invocation.heldBytes;
+    }
+  }
+  // More is held than what runs has: a body is on its way.
+  return now - lastUse >= QUIET_MS && fn.heldBytes <= runningBytes;
+}
