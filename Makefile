@@ -8,11 +8,11 @@ ARGS ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test bench bench-quick bench-compare verify lint typecheck format docs clean
+.PHONY: help setup build run test images test-k8s kind bench bench-quick bench-compare verify lint typecheck format docs clean
 
 help: ## List the targets
 	@echo 'make TARGET [ARGS=...]'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-16s %s\n' "$$t" "$$d"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-16s %s\n' "$$t" "$$d"; done
 
 setup: ## Install what is needed: Node 22 if the machine lacks it, and the packages of package-lock.json
 	@command -v node >/dev/null || { echo 'Simmer needs Node 20 or later and npm on the PATH; it fetches the Node it runs on by itself.' >&2; exit 1; }
@@ -27,6 +27,15 @@ run: build ## Start Simmer with the example functions; ARGS='--port 9000' hands 
 
 test: build ## Run all tests; ARGS='protocol/test/x.test.ts' runs some
 	@node scripts/test.mjs --jobs=$(JOBS) $(ARGS)
+
+images: ## Build the container images; ARGS=examples builds those of the examples
+	@node scripts/images.mjs $(ARGS)
+
+test-k8s: build ## Run the tests that need a cluster, on the one that $$KUBECONFIG names
+	@node scripts/test-k8s.mjs --jobs=$(JOBS) $(ARGS)
+
+kind: images ## Put Simmer on a cluster of kind (https://kind.sigs.k8s.io) on this machine
+	@node scripts/kind.mjs $(ARGS)
 
 bench: build ## Measure everything beside its baselines (about fifteen minutes)
 	@node benchmarks/dist/main.js full $(ARGS)
@@ -48,7 +57,7 @@ lint: build ## Check formatting, lint rules, and that generated pages are up to 
 format: setup ## Format and apply safe fixes
 	@biome check --write
 
-docs: build ## Write the generated pages: docs/errors.md, docs/configuration.md
+docs: build ## Write what is made from code: docs/errors.md, docs/configuration.md, docs/reference.md, the CRDs
 	@node scripts/docs.mjs
 
 verify: lint typecheck test ## Everything that must hold before a change is merged
