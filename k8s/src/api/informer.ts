@@ -54,6 +54,8 @@ export interface InformerOptions {
   readonly clock?: Clock;
   /** Silence after which a stream is taken to be dead. */
   readonly idleMs?: number;
+  /** What of an object is kept and told, where it is not all of it. May change what it is given. */
+  readonly reduce?: (object: KubeObject) => KubeObject;
 }
 
 /** How a watch ended: `relist`: its place in history is lost. */
@@ -81,6 +83,7 @@ export class Informer<T extends KubeObject = KubeObject> {
   /** When the copy was last known to be current. */
   private currentAt: number;
   private started: Promise<void> | undefined;
+  private settled: () => void = () => {};
   private stopped = false;
   /** Ends what the loop waits for: a pause, or the stream. */
   private wake: () => void = () => {};
@@ -105,6 +108,14 @@ export class Informer<T extends KubeObject = KubeObject> {
     return this.started;
   }
 
+  /** As `start`, but resolves as well once a missing permission is certain (`problem` names it). It goes on trying. */
+  startOrDenied(): Promise<void> {
+    const denied = new Promise<void>((resolve) => {
+      this.settled = resolve;
+    });
+    return Promise.race([this.start(), denied]);
+  }
+
   get(name: string): T | undefined {
     return this.objects.get(name);
   }
@@ -126,6 +137,11 @@ export class Informer<T extends KubeObject = KubeObject> {
   /** Why it cannot list or watch at present. */
   get problem(): string | undefined {
     return this.lastProblem;
+  }
+
+  /** The first list was taken. */
+  get synced(): boolean {
+    return this.relists > 0;
   }
 
   /** Lists taken so far. */
@@ -180,7 +196,7 @@ export class Informer<T extends KubeObject = KubeObject> {
       this.objects.delete(name);
       this.emit({ type: 'deleted', object });
     }
-    for (const object of listed.items) this.put(object); // 1
+    for (const object of listed.items) this.put(this.reduce(object)); // 1
     this.resourceVersion = listed.resourceVersion;
   }
 
@@ -243,12 +259,17 @@ export class Informer<T extends KubeObject = KubeObject> {
     object.apiVersion ??= apiVersionOf(this.resource);
     object.kind ??= this.resource.kind;
     if (type === 'DELETED') {
-      if (this.objects.delete(name))
-        this.emit({ type: 'deleted', object: object as KubeObject as T });
+      if (this.objects.delete(name)) this.emit({ type: 'deleted', object: this.reduce(object) });
     } else {
-      this.put(object as KubeObject as T);
+      this.put(this.reduce(object));
     }
     return undefined;
+  }
+
+  private reduce(object: KubeObject): T {
+    // Who wrote which field is half of an object's size, and of no use here.
+    delete object.metadata.managedFields;
+    return (this.options.reduce?.(object) ?? object) as T;
   }
 
   private put(object: T): void {
@@ -304,6 +325,7 @@ export class Informer<T extends KubeObject = KubeObject> {
     const { message } = error;
     const again = message === this.lastProblem;
     this.lastProblem = message;
+    if (error instanceof ApiError && error.denied) this.settled();
     if (again) this.log.debug(this.fields(), message);
     else if (error instanceof ApiError && error.code === 'refused')
       this.log.error(this.fields(), message);

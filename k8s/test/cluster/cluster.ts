@@ -1,16 +1,17 @@
 /** What the tests on a real cluster share: whether there is one, a namespace of their own, and waiting for conditions. */
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type { Test } from 'tap';
+import { parse } from 'yaml';
 import {
   Api,
   CONFIG_MAPS,
   CUSTOM_RESOURCE_DEFINITIONS,
+  FUNCTIONS,
   type KubeLog,
   type KubeObject,
   NAMESPACES,
-  type Resource,
-  SIMMER_GROUP,
-  SIMMER_VERSION,
+  WARM_POOLS,
 } from '../../src/api/api.ts';
 
 /** `t.plan(0, NO_CLUSTER)` where it is a string. */
@@ -47,37 +48,20 @@ export async function ownNamespace(t: Test, api: Api): Promise<string> {
   return name;
 }
 
-/** A CRD for the kind that takes anything, where the real one is not installed. */
-export async function ensureCrd(api: Api, resource: Resource): Promise<void> {
-  const name = `${resource.plural}.${SIMMER_GROUP}`;
-  if (await api.find(CUSTOM_RESOURCE_DEFINITIONS, '', name)) return;
-  const open = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
-  const crd: KubeObject = {
-    metadata: { name },
-    spec: {
-      group: SIMMER_GROUP,
-      scope: 'Namespaced',
-      names: {
-        plural: resource.plural,
-        singular: resource.kind.toLowerCase(),
-        kind: resource.kind,
-      },
-      versions: [
-        {
-          name: SIMMER_VERSION,
-          served: true,
-          storage: true,
-          schema: { openAPIV3Schema: { ...open, properties: { spec: open, status: open } } },
-          subresources: { status: {} },
-        },
-      ],
-    },
-  };
-  await api.create(CUSTOM_RESOURCE_DEFINITIONS, '', crd).catch((error) => {
-    if (error.reason !== 'AlreadyExists') throw error;
-  });
-  await until(`the API server to serve ${name}`, () =>
-    api.list(resource, 'default').then(
+/** Simmer's own CRDs, where they are not installed. */
+export async function ensureCrds(api: Api): Promise<void> {
+  const folder = new URL('../../manifests/crds/', import.meta.url);
+  for (const { plural, group } of [FUNCTIONS, WARM_POOLS]) {
+    const name = `${plural}.${group}`;
+    if (await api.find(CUSTOM_RESOURCE_DEFINITIONS, '', name)) continue;
+    const crd = parse(readFileSync(new URL(`${plural}.yaml`, folder), 'utf8')) as KubeObject;
+    await api.create(CUSTOM_RESOURCE_DEFINITIONS, '', crd).catch((error) => {
+      // Another test was first.
+      if (error.reason !== 'AlreadyExists') throw error;
+    });
+  }
+  await until('the API server to serve them', () =>
+    Promise.all([api.list(FUNCTIONS, 'default'), api.list(WARM_POOLS, 'default')]).then(
       () => true,
       () => false,
     ),
@@ -102,4 +86,19 @@ export function keptLog(): KubeLog & { readonly lines: Line[] } {
     lines.push({ level, message });
   };
   return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+}
+
+/** A Function object; of a handler in an image where the spec says nothing else. */
+export function fn(name: string, spec: object, metadata: object = {}): KubeObject {
+  const code = 'source' in spec ? {} : { handler: 'handler.js' };
+  return { metadata: { name, ...metadata }, spec: { ...code, ...spec } };
+}
+
+/** As a person who waits no longer: finalizers of what the test leaves are taken off, so that its namespace can go. */
+export async function releaseFunctions(api: Api, namespace: string): Promise<void> {
+  for (const { metadata } of (await api.list(FUNCTIONS, namespace)).items) {
+    await api
+      .patch(FUNCTIONS, namespace, metadata.name ?? '', { metadata: { finalizers: null } })
+      .catch(() => {});
+  }
 }

@@ -1,0 +1,111 @@
+/**
+ * What stands in the Secrets and ConfigMaps of one namespace: as hashes, so that a change of content is seen, and nothing
+ * secret is held. ConfigMaps keep their text, which may be a function's code.
+ */
+import { createHash } from 'node:crypto';
+import { type Api, CONFIG_MAPS, type KubeLog, type KubeObject, SECRETS } from '../api/api.ts';
+import { Informer } from '../api/informer.ts';
+import type { Reference } from './references.ts';
+
+/** A Secret of which only the hashes of its values are kept, or a whole ConfigMap. */
+interface Content extends KubeObject {
+  readonly data?: Readonly<Record<string, string>>;
+  readonly binaryData?: Readonly<Record<string, string>>;
+}
+
+/** What a reference comes to where nothing is there. */
+const ABSENT = 'absent';
+
+export class Contents {
+  private readonly secrets: Informer<Content>;
+  private readonly configMaps: Informer<Content>;
+
+  private changes = 0;
+
+  constructor(api: Api, namespace: string, log: KubeLog, onChange: () => void) {
+    this.secrets = new Informer(api, SECRETS, { namespace, log, reduce: hashed });
+    this.configMaps = new Informer(api, CONFIG_MAPS, { namespace, log });
+    for (const informer of [this.secrets, this.configMaps]) {
+      informer.onChange(() => {
+        this.changes += 1;
+        onChange();
+      });
+    }
+  }
+
+  /** Resolves once both are known, or known not to be readable. */
+  async start(): Promise<void> {
+    await Promise.all([this.secrets.startOrDenied(), this.configMaps.startOrDenied()]);
+  }
+
+  stop(): void {
+    this.secrets.stop();
+    this.configMaps.stop();
+  }
+
+  /** Another number after each change. */
+  get version(): number {
+    return this.changes;
+  }
+
+  get informers(): readonly Informer[] {
+    return [this.secrets, this.configMaps] as readonly unknown[] as readonly Informer[];
+  }
+
+  /** Why what it refers to cannot be known; undefined where it is (absence is known, too). */
+  unknown(kind: Reference['kind']): string | undefined {
+    const informer = kind === 'Secret' ? this.secrets : this.configMaps;
+    if (informer.synced) return undefined;
+    return informer.problem ?? `the ${kind}s of the namespace are not read yet`;
+  }
+
+  /** Changes with what it refers to: the value of the key, or every key and value. */
+  digest({ kind, name, key }: Reference): string {
+    const object = (kind === 'Secret' ? this.secrets : this.configMaps).get(name);
+    if (object === undefined) return ABSENT;
+    const values = { ...object.binaryData, ...object.data };
+    if (key !== undefined) return values[key] === undefined ? ABSENT : hash(values[key]);
+    const sorted = Object.entries(values).sort(([a], [b]) => (a < b ? -1 : 1));
+    return hash(JSON.stringify(sorted));
+  }
+
+  /** The bytes of a ConfigMap's key; or why there are none. */
+  read(name: string, key: string): Uint8Array | string {
+    const object = this.configMaps.get(name);
+    if (object === undefined) return `there is no ConfigMap ${name}`;
+    const text = object.data?.[key];
+    if (text !== undefined) return Buffer.from(text);
+    const binary = object.binaryData?.[key];
+    if (binary !== undefined) return Buffer.from(binary, 'base64');
+    return `ConfigMap ${name} has no key ${key}`;
+  }
+}
+
+/**
+ * Salted with the Secret's UID: what follows from the hashes stands in a label of each pod, and who may read pods but no
+ * Secrets must not find a short password by trying.
+ */
+function hashed(object: KubeObject): KubeObject {
+  const { apiVersion = 'v1', kind = 'Secret', metadata } = object;
+  const data: Record<string, string> = {};
+  for (const [key, value] of Object.entries((object as Content).data ?? {})) {
+    data[key] = hash(`${metadata.uid}\0${value}`);
+  }
+  const { name, namespace, uid, resourceVersion } = metadata;
+  // Annotations may hold the values once more (`last-applied-configuration`).
+  return {
+    apiVersion,
+    kind,
+    metadata: {
+      ...(name !== undefined && { name }),
+      ...(namespace !== undefined && { namespace }),
+      ...(uid !== undefined && { uid }),
+      ...(resourceVersion !== undefined && { resourceVersion }),
+    },
+    data,
+  };
+}
+
+function hash(text: string): string {
+  return createHash('sha256').update(text).digest('base64url');
+}

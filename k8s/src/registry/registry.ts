@@ -1,0 +1,239 @@
+/**
+ * The registry on Kubernetes: Function objects of the namespaces it serves, and what stands in the Secrets and ConfigMaps
+ * that they name.
+ *
+ *   object changes ─┐
+ *   contents change ┴─▶ (DEBOUNCE_MS) ─▶ look ─▶ whole snapshot, where it differs
+ *   finish(leaving) ──▶ finalizers
+ *
+ * Invariants:
+ *  1. The listener hears only of sets that differ from the one before; a function whose running parts and settings did
+ *     not change is the same object in both.
+ *  2. A refused object keeps in force what it last said, while it is the same object (UID).
+ *  3. A function that is being deleted is in no snapshot; its finalizer goes once the snapshot without it was told
+ *     and none of its pods is left.
+ *  4. A namespace that may not be read is empty, and the log says why; the others are served.
+ */
+import type { ManifestIssue } from '@simmer/protocol/manifest';
+import { functionKey } from '@simmer/protocol/names';
+import type {
+  RefusedManifest,
+  RegisteredFunction,
+  Registry,
+  RegistrySnapshot,
+} from '@simmer/protocol/registry';
+import { type Api, FUNCTIONS, type KubeLog, type KubeObject } from '../api/api.ts';
+import { type Clock, systemClock } from '../api/clock.ts';
+import { Informer } from '../api/informer.ts';
+import { Contents } from './contents.ts';
+import { Finalizers, has } from './finalizers.ts';
+import { type Checked, checkFunction, register } from './resolve.ts';
+
+/** An `apply` of many objects comes as many events: look at them together. */
+const DEBOUNCE_MS = 20;
+
+export interface KubernetesRegistryOptions {
+  readonly api: Api;
+  readonly namespaces: readonly string[];
+  readonly log: KubeLog;
+  /** The image of functions that name none: part of their revision. */
+  readonly stockImage: string;
+  /** False while another control plane may lead: then nothing is written. */
+  readonly mayWrite?: () => boolean;
+  readonly clock?: Clock;
+}
+
+interface Namespace {
+  readonly name: string;
+  readonly functions: Informer;
+  readonly contents: Contents;
+}
+
+/** A function as it was last looked at. */
+interface Entry {
+  readonly uid: string;
+  readonly object: KubeObject;
+  /** Of the namespace's contents, when it was looked at. */
+  readonly contentsVersion: number;
+  /** Of the object's own words; a write of its status leaves them alone. */
+  readonly words: string;
+  readonly checked: Checked;
+  /** What is in force; undefined: it never was valid. */
+  readonly registered: RegisteredFunction | undefined;
+  readonly issues: readonly ManifestIssue[];
+}
+
+export class KubernetesRegistry implements Registry {
+  private readonly options: KubernetesRegistryOptions;
+  private readonly clock: Clock;
+  private readonly namespaces: readonly Namespace[];
+  private readonly finalizers: Finalizers;
+  private onSnapshot: (snapshot: RegistrySnapshot) => void = () => {};
+  private entries = new Map<string, Entry>();
+  private last: RegistrySnapshot | undefined;
+  /** UIDs of deleted objects that the listener knows are gone. */
+  private toldGone = new Set<string>();
+  private timer: { cancel(): void } | undefined;
+  private state: 'new' | 'reading' | 'running' | 'closed' = 'new';
+
+  constructor(options: KubernetesRegistryOptions) {
+    const { api, log } = options;
+    this.options = options;
+    this.clock = options.clock ?? systemClock;
+    this.finalizers = new Finalizers(api, log, options.mayWrite ?? (() => true));
+    this.namespaces = options.namespaces.map((name) => {
+      const functions = new Informer(api, FUNCTIONS, { namespace: name, log });
+      functions.onChange(() => this.lookSoon());
+      return { name, functions, contents: new Contents(api, name, log, () => this.lookSoon()) };
+    });
+  }
+
+  /** Resolves once every namespace was read (or is known not to be readable), however long the API server is away. */
+  async start(onChange: (snapshot: RegistrySnapshot) => void): Promise<void> {
+    this.onSnapshot = onChange;
+    this.state = 'reading';
+    await Promise.all(
+      this.namespaces.flatMap(({ functions, contents }) => [
+        functions.startOrDenied(),
+        contents.start(),
+      ]),
+    );
+    if (this.isClosed()) return;
+    this.state = 'running';
+    this.look();
+  }
+
+  async close(): Promise<void> {
+    this.state = 'closed';
+    this.timer?.cancel();
+    for (const { functions, contents } of this.namespaces) {
+      functions.stop();
+      contents.stop();
+    }
+    await this.finalizers.close();
+  }
+
+  /** Told about once a second: which deleted functions still have pods. The others' finalizers go. */
+  finish(leaving: ReadonlySet<string>): void {
+    if (this.state !== 'running') return;
+    for (const { name, functions } of this.namespaces) {
+      for (const object of functions.list()) {
+        const { uid = '', deletionTimestamp, name: own = '' } = object.metadata;
+        if (deletionTimestamp === undefined) {
+          if (!has(object)) this.finalizers.want(object, true);
+        } else if (this.toldGone.has(uid) && !leaving.has(functionKey(name, own)) && has(object)) {
+          this.finalizers.want(object, false); // 3
+        }
+      }
+    }
+  }
+
+  /** The object of a key, as it was last seen: its UID, generation and status. */
+  object(key: string): KubeObject | undefined {
+    const slash = key.indexOf('/');
+    const namespace = this.namespaces.find(({ name }) => name === key.slice(0, slash));
+    return namespace?.functions.get(key.slice(slash + 1));
+  }
+
+  /** What is wrong with a key's manifest at present. */
+  issues(key: string): readonly ManifestIssue[] {
+    return this.entries.get(key)?.issues ?? [];
+  }
+
+  /** Keys of all objects that are not being deleted, the refused ones included. */
+  keys(): readonly string[] {
+    return [...this.entries.keys()];
+  }
+
+  /** Milliseconds since the least current of its copies was known to be current. */
+  get staleMs(): number {
+    const informers = this.namespaces.flatMap((n) => [n.functions, ...n.contents.informers]);
+    return Math.max(0, ...informers.map((informer) => informer.staleMs));
+  }
+
+  private lookSoon(): void {
+    if (this.state !== 'running') return;
+    this.timer ??= this.clock.after(DEBOUNCE_MS, () => {
+      this.timer = undefined;
+      this.look();
+    });
+  }
+
+  private look(): void {
+    if (this.isClosed()) return;
+    const entries = new Map<string, Entry>();
+    const gone = new Set<string>();
+    for (const { name, functions, contents } of this.namespaces) {
+      for (const object of functions.list()) {
+        const { name: own = '', uid = '', deletionTimestamp } = object.metadata;
+        const key = functionKey(name, own);
+        if (deletionTimestamp === undefined) {
+          entries.set(key, this.enter(object, contents, this.entries.get(key)));
+        } else {
+          gone.add(uid); // 3
+        }
+      }
+    }
+    this.entries = entries;
+    const snapshot = snapshotOf(entries);
+    if (!this.last || !same(this.last, snapshot)) {
+      this.last = snapshot;
+      this.onSnapshot(snapshot); // 1
+    }
+    this.toldGone = gone;
+  }
+
+  private enter(object: KubeObject, contents: Contents, given: Entry | undefined): Entry {
+    const { uid = '', labels, annotations } = object.metadata;
+    const contentsVersion = contents.version;
+    // Of a thousand functions one changes at a time.
+    if (given?.object === object && given.contentsVersion === contentsVersion) return given;
+    const before = given?.uid === uid ? given : undefined;
+    const words = JSON.stringify([object['spec'], labels, annotations]);
+    const checked = before?.words === words ? before.checked : checkFunction(object);
+    const refuse = (issues: readonly ManifestIssue[]): Entry => {
+      const registered = before?.registered; // 2
+      return { uid, object, contentsVersion, words, checked, registered, issues };
+    };
+    if (!checked.ok) return refuse(checked.issues);
+    const { stockImage } = this.options;
+    const registered = register(checked.manifest, uid, contents, { stockImage });
+    if (!('key' in registered)) return refuse([registered]);
+    const unchanged =
+      before?.registered?.revision === registered.revision &&
+      before.registered.manifest === registered.manifest;
+    return {
+      uid,
+      object,
+      contentsVersion,
+      words,
+      checked,
+      registered: unchanged ? before.registered : registered, // 1
+      issues: [],
+    };
+  }
+
+  private isClosed(): boolean {
+    return this.state === 'closed';
+  }
+}
+
+function snapshotOf(entries: ReadonlyMap<string, Entry>): RegistrySnapshot {
+  const functions: RegisteredFunction[] = [];
+  const refused: RefusedManifest[] = [];
+  for (const [key, { registered, issues }] of entries) {
+    if (registered) functions.push(registered);
+    if (issues.length > 0) refused.push({ source: `Function ${key}`, issues });
+  }
+  functions.sort((a, b) => (a.key < b.key ? -1 : 1));
+  refused.sort((a, b) => (a.source < b.source ? -1 : 1));
+  return { functions, refused };
+}
+
+function same(a: RegistrySnapshot, b: RegistrySnapshot): boolean {
+  return (
+    a.functions.length === b.functions.length &&
+    a.functions.every((f, i) => f === b.functions[i]) &&
+    JSON.stringify(a.refused) === JSON.stringify(b.refused)
+  );
+}

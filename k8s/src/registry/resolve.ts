@@ -1,0 +1,125 @@
+/** A Function object as the API server gives it -> what the control plane serves. Pure but for the contents it asks for. */
+import { createHash } from 'node:crypto';
+import {
+  type FunctionManifest,
+  type FunctionSpec,
+  type ManifestIssue,
+  resolveManifest,
+} from '@simmer/protocol/manifest';
+import { functionKey } from '@simmer/protocol/names';
+import type { FunctionSource, RegisteredFunction } from '@simmer/protocol/registry';
+import type { KubeObject } from '../api/api.ts';
+import type { Reference } from './references.ts';
+import { referencesOf } from './references.ts';
+
+/** kubectl's copy of the whole manifest. */
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+
+/** What stands in the Secrets and ConfigMaps of the function's namespace (contents.ts). */
+export interface KnownContents {
+  unknown(kind: Reference['kind']): string | undefined;
+  digest(reference: Reference): string;
+  read(name: string, key: string): Uint8Array | string;
+}
+
+export type Checked =
+  | { readonly ok: true; readonly manifest: FunctionManifest }
+  | { readonly ok: false; readonly issues: readonly ManifestIssue[] };
+
+/** Checks it as every manifest is checked, without what only an object in the cluster has. */
+export function checkFunction(object: KubeObject): Checked {
+  const { name, namespace, labels, annotations } = object.metadata;
+  const kept = Object.entries(annotations ?? {}).filter(([key]) => key !== LAST_APPLIED);
+  const resolved = resolveManifest({
+    apiVersion: object.apiVersion,
+    kind: object.kind,
+    metadata: {
+      name,
+      namespace,
+      ...(labels && { labels }),
+      ...(kept.length > 0 && { annotations: Object.fromEntries(kept) }),
+    },
+    spec: object['spec'],
+  });
+  return resolved as Checked;
+}
+
+export interface RegisterOptions {
+  /** What a function without an image runs; pods of another one are replaced. */
+  readonly stockImage: string;
+}
+
+/** What it is with the present contents; or why it cannot be served as it stands. */
+export function register(
+  manifest: FunctionManifest,
+  uid: string,
+  contents: KnownContents,
+  options: RegisterOptions,
+): RegisteredFunction | ManifestIssue {
+  const { spec, metadata } = manifest;
+  const references = referencesOf(spec);
+  for (const { kind, name } of references) {
+    const reason = contents.unknown(kind);
+    if (reason !== undefined) return { field: 'spec', reason: `reads ${kind} ${name}: ${reason}` };
+  }
+  const source = spec.source === undefined ? undefined : sourceOf(spec, contents);
+  if (source && 'field' in source) return source;
+  const digests = references.map((r) => [r.kind, r.name, r.key ?? null, contents.digest(r)]);
+  return {
+    key: functionKey(metadata.namespace, metadata.name),
+    manifest,
+    baseDir: '',
+    revision: revisionOf(spec, source?.digest ?? null, digests, options),
+    uid,
+    ...(source && { source }),
+  };
+}
+
+function sourceOf(spec: FunctionSpec, contents: KnownContents): FunctionSource | ManifestIssue {
+  const { inline, configMap } = spec.source ?? {};
+  let bytes: Uint8Array | string = Buffer.from(inline ?? '');
+  if (inline === undefined && configMap !== undefined) {
+    const field = 'spec.source.configMap';
+    const reason = contents.unknown('ConfigMap');
+    if (reason !== undefined) return { field, reason };
+    bytes = contents.read(configMap.name, configMap.key);
+    if (typeof bytes === 'string') return { field, reason: bytes };
+  }
+  const digest = createHash('sha256').update(bytes).digest('hex');
+  return { entry: spec.handler, digest, bytes: bytes as Uint8Array };
+}
+
+/**
+ * Over all that a running pod cannot take over, and nothing that it can: replicas, queue and the control plane's own
+ * times apply at once. The same for the same objects in every process: adopted pods are told apart by it.
+ */
+function revisionOf(
+  spec: FunctionSpec,
+  sourceDigest: string | null,
+  contents: readonly unknown[],
+  options: RegisterOptions,
+): string {
+  const running = {
+    handler: spec.handler,
+    sourceDigest,
+    contents,
+    runtime: spec.runtime,
+    backend: spec.backend ?? null,
+    image: spec.image ?? options.stockImage,
+    template: spec.template ?? null,
+    env: spec.env,
+    concurrency: spec.concurrency,
+    graceMs: spec.graceMs,
+    maxRequestBytes: spec.maxRequestBytes,
+    maxResultBytes: spec.maxResultBytes,
+  };
+  return createHash('sha256').update(canonical(running)).digest('hex').slice(0, 16);
+}
+
+/** JSON with sorted names. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) => {
+    if (typeof part !== 'object' || part === null || Array.isArray(part)) return part;
+    return Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
+}
