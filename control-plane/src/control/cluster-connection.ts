@@ -1,7 +1,113 @@
+/**
+ * Connects to Kubernetes: the only module that loads what is in k8s/. An API server that is away is waited for; what it
+ * refuses stops the start, and names the permission that is missing.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { Api, isTransient } from '@simmer/k8s/api/api';
+import { KubernetesBackend } from '@simmer/k8s/backend/backend';
+import { type ControlPlaneKeys, ensureKeys } from '@simmer/k8s/keys/keys';
+import { LeaderElection } from '@simmer/k8s/lease/election';
+import { KubernetesRegistry } from '@simmer/k8s/registry/registry';
+import type { Config } from '../config/config.ts';
 import type { ControlThreadData } from '../shared/messages.ts';
-import type { Cluster } from './cluster.ts';
+import type { Cluster, Election } from './cluster.ts';
 import type { Log } from './log.ts';
 
-export async function connect(_data: ControlThreadData, _log: Log): Promise<Cluster> {
-  throw new Error('being written');
+const RETRY_MS = 1_000;
+
+/** @throws {Error} with a message for a person */
+export async function connect({ config }: ControlThreadData, log: Log): Promise<Cluster> {
+  const api = Api.load();
+  const { namespaces, runtimeImage } = config;
+  const election = config.instance === '' ? undefined : electionOf(api, config, log);
+  const registry =
+    config.registry === 'kubernetes'
+      ? new KubernetesRegistry({
+          api,
+          namespaces,
+          log,
+          stockImage: runtimeImage,
+          mayWrite: () => election?.leads ?? true,
+        })
+      : undefined;
+  const keys = config.backends.includes('kubernetes')
+    ? await patiently(() => ensureKeys(api, config.instanceNamespace), log)
+    : undefined;
+  const backend =
+    keys &&
+    new KubernetesBackend({
+      api,
+      namespaces,
+      runtimeImage,
+      log,
+      caPem: config.podPlain ? '' : keys.caPem,
+      fallbackAddress: config.podService,
+      maxTimeoutMs: config.maxTimeoutMs,
+      functionUid: (key) => registry?.object(key)?.metadata.uid,
+    });
+  return {
+    ...(registry && { registry }),
+    ...(backend && { backend }),
+    ...(keys && partsOfKeys(keys, config)),
+    ...(election && { election: standingDown(election, backend) }),
+    vitals: () => ({
+      staleMs: Math.max(registry?.staleMs ?? 0, backend?.staleMs ?? 0),
+      writes: api.writeCount,
+      leads: election?.leads ?? true,
+    }),
+    report(_pools, leaving) {
+      registry?.finish(leaving);
+    },
+    async close() {
+      await election?.close();
+      await keys?.dispose();
+      api.close();
+    },
+  };
+}
+
+function electionOf(api: Api, config: Config, log: Log): LeaderElection {
+  return new LeaderElection({
+    api,
+    namespace: config.instanceNamespace,
+    identity: config.instance,
+    address: config.podAddress,
+    log,
+  });
+}
+
+/** Whoever does not lead writes nothing. */
+function standingDown(election: LeaderElection, backend: KubernetesBackend | undefined): Election {
+  return {
+    lead: () => election.lead(),
+    serving: () => election.serving(),
+    succeed(waitMs) {
+      backend?.standDown();
+      return election.succeed(waitMs);
+    },
+    onCertainty: (listener) => election.onCertainty(listener),
+    onDeposed: (listener) =>
+      election.onDeposed((address) => {
+        backend?.standDown();
+        listener(address);
+      }),
+    close: () => election.close(),
+  };
+}
+
+function partsOfKeys({ keys, caPem, certFile, keyFile }: ControlPlaneKeys, config: Config) {
+  if (config.podPlain) return { keys: { keys } };
+  return { keys: { keys, tls: { certFile, keyFile } }, ca: caPem };
+}
+
+async function patiently<T>(what: () => Promise<T>, log: Log): Promise<T> {
+  for (;;) {
+    try {
+      return await what();
+    } catch (error) {
+      if (!isTransient(error)) throw error;
+      log.warn(`the Kubernetes API does not answer: ${(error as Error).message}`);
+      await pause(RETRY_MS);
+    }
+  }
 }
