@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { stringify } from 'yaml';
+import { parseAllDocuments, stringify } from 'yaml';
 import { renderConfigurationDoc } from '../control-plane/dist/config/document.js';
 import { customResourceDefinitions } from '../k8s/dist/crds/definitions.js';
 import { ERRORS } from '../protocol/dist/errors.js';
@@ -57,10 +57,23 @@ const CRDS = [...customResourceDefinitions()].flatMap(([name, definition]) => {
   return [`k8s/manifests/crds/${name}`, `k8s/chart/crds/${name}`].map((path) => ({ path, render }));
 });
 
+/** The chart's rules of access are those of kustomize. */
+const RULES = ['control-plane', 'tenant'].map((name) => ({
+  path: `k8s/chart/rules/${name}.yaml`,
+  render() {
+    const file = `k8s/manifests/${name}/role.yaml`;
+    const role = parseAllDocuments(readFileSync(join(ROOT, file), 'utf8'))
+      .map((document) => document.toJS())
+      .find(({ kind }) => kind === 'Role');
+    return `# Made from ${file} by \`make docs\`.\n${stringify(role.rules)}`;
+  },
+}));
+
 const PAGES = [
   { path: 'docs/errors.md', render: renderErrorsDoc },
   { path: 'docs/configuration.md', render: renderConfigurationDoc },
   ...CRDS,
+  ...RULES,
 ];
 
 function main(checkOnly) {

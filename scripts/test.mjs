@@ -10,8 +10,10 @@ import { stripVTControlCharacters } from 'node:util';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const COUNTS = join(ROOT, '.tap/counts.json');
-/** `k8s` is absent: its tests need a cluster. The root's come last: they start everything. */
-const FOLDERS = ['protocol', 'runtime', 'control-plane', 'benchmarks', '.'];
+/** The root's come last: they start everything. */
+const FOLDERS = ['protocol', 'runtime', 'k8s', 'control-plane', 'benchmarks', '.'];
+/** Below `k8s/test`: what needs a cluster (scripts/test-k8s.mjs). */
+const NEEDS_CLUSTER = /^k8s\/test\/cluster\//;
 
 function discover() {
   return FOLDERS.flatMap((folder) => {
@@ -20,7 +22,8 @@ function discover() {
     return readdirSync(join(ROOT, tests), { recursive: true })
       .filter((name) => name.endsWith('.test.ts'))
       .sort()
-      .map((name) => join(tests, name));
+      .map((name) => join(tests, name))
+      .filter((path) => !NEEDS_CLUSTER.test(path));
   });
 }
 
