@@ -101,7 +101,9 @@ export class Misses {
   }
 
   private failIfHopeless(fn: FunctionState, now: number): boolean {
-    if (fn.servingSlots + fn.comingPods + fn.orderedPods + fn.orderedJobs > 0) return false;
+    const coming = fn.comingPods + fn.orderedPods + fn.orderedJobs;
+    // A pod that comes for a function that was sent on is sent on as well.
+    if (fn.servingSlots > 0 || (coming > 0 && !fn.sentOn)) return false;
     if (fn.deleted) {
       this.scheduler.failQueue(fn, 'function_deleted', `Function ${fn.key} was deleted.`);
       return true;

@@ -1,7 +1,7 @@
 /**
  * Sends the pods to the next control plane, function by function, while this one still answers what it has.
  *
- *   idle ──begin──▶ sending ──every function sent on, nothing lives──▶ done
+ *   idle ──begin──▶ sending ──every function sent on, nothing lives──▶ sending, done: only late pods come
  *
  * Invariants:
  *  G1. A function's pods go once nothing waits for them. One that serves stays until the function has been quiet for
@@ -26,8 +26,13 @@ export class SendOff extends TimerNode {
   private readonly functions: FunctionTable;
   private state:
     | { readonly kind: 'idle' }
-    | { readonly kind: 'sending'; readonly since: number; address: string; force: boolean }
-    | { readonly kind: 'done' } = { kind: 'idle' };
+    | {
+        readonly kind: 'sending';
+        readonly since: number;
+        address: string;
+        force: boolean;
+        done: boolean;
+      } = { kind: 'idle' };
 
   constructor(scheduler: Scheduler, functions: FunctionTable) {
     super();
@@ -37,19 +42,18 @@ export class SendOff extends TimerNode {
 
   /** Every pod was sent on, and nothing lives any more. */
   get isDone(): boolean {
-    return this.state.kind === 'done';
+    return this.state.kind === 'sending' && this.state.done;
   }
 
   /** Again: another address, or no more waiting. */
   begin(address: string, force: boolean): void {
     const { scheduler, state } = this;
     const now = scheduler.ports.now();
-    if (state.kind === 'done') return;
     if (state.kind === 'sending') {
       state.address = address;
       state.force ||= force;
     } else {
-      this.state = { kind: 'sending', since: now, address, force };
+      this.state = { kind: 'sending', since: now, address, force, done: false };
       scheduler.leaving = true;
       scheduler.handingOver = true;
       scheduler.ports.log({ level: 'info', message: 'handing over', fields: { address } });
@@ -65,11 +69,11 @@ export class SendOff extends TimerNode {
       this.look(fn, state, now);
       if (!fn.sentOn) left++;
     }
-    if (left === 0 && scheduler.live === 0) {
-      this.state = { kind: 'done' };
+    if (left === 0 && scheduler.live === 0 && !state.done) {
+      state.done = true;
       scheduler.ports.post({ type: 'handed-over' });
     }
-    // Goes on when all is done as well: a pod that dials only now is to be sent on.
+    // Also when it is done: a pod that dials only now is to be sent on.
     scheduler.wheel.set(this, now + LOOK_MS);
   }
 

@@ -107,6 +107,13 @@ const steps: Record<string, Step> = {
   waitLong: (w, pick) => w.h.advance(100 + (pick % 3_000)),
 };
 
+/** Of a control plane that another takes over from; there is no way back. */
+const LEAVING_STEPS: Record<string, Step> = {
+  ...steps,
+  handOver: (w, pick) =>
+    void w.h.core.onMessage({ type: 'hand-over', address: 'ws://next', force: pick % 4 === 0 }),
+};
+
 function withRunning(w: World, pick: number, act: (pod: Pod, stream: number) => void): void {
   const running = pods(w).flatMap((pod) => [...pod.running.keys()].map((s) => [pod, s] as const));
   const found = one(running, pick);
@@ -170,40 +177,43 @@ function assert(condition: boolean, message: string): void {
   if (!condition) throw new Error(message);
 }
 
-for (const concurrency of [1, 3]) {
-  t.test(
-    `with concurrency ${concurrency} the books balance after any sequence of events`,
-    async () => {
-      const step = fc.tuple(fc.constantFrom(...Object.keys(steps)), fc.nat(1_000));
-      fc.assert(
-        fc.property(fc.array(step, { minLength: 10, maxLength: 120 }), (sequence) => {
-          const h = new Harness();
-          const fn = h.define('f', {
-            concurrency,
-            maxReplicas: 4,
-            overflow: 2,
-            graceMs: 100,
-            queue: { maxLength: MAX_QUEUE, maxBytes: 1_000 },
-          });
-          const w: World = { h, fn, calls: [], hungUp: new Set() };
-          for (const [name, pick] of sequence) {
-            steps[name]?.(w, pick);
-            check(w);
-          }
-          // Whatever happened, once every deadline, grace and reconnect time has passed all calls have ended, and no slot
-          // is held by a call that is over.
-          for (let i = 0; i < 10; i++) h.advance(2_000);
+const RUNS = [
+  ['concurrency 1', 1, steps],
+  ['concurrency 3', 3, steps],
+  ['another that takes over', 2, LEAVING_STEPS],
+] as const;
+
+for (const [what, concurrency, possible] of RUNS) {
+  t.test(`with ${what} the books balance after any sequence of events`, async () => {
+    const step = fc.tuple(fc.constantFrom(...Object.keys(possible)), fc.nat(1_000));
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 10, maxLength: 120 }), (sequence) => {
+        const h = new Harness();
+        const fn = h.define('f', {
+          concurrency,
+          maxReplicas: 4,
+          overflow: 2,
+          graceMs: 100,
+          queue: { maxLength: MAX_QUEUE, maxBytes: 1_000 },
+        });
+        const w: World = { h, fn, calls: [], hungUp: new Set() };
+        for (const [name, pick] of sequence) {
+          possible[name]?.(w, pick);
           check(w);
-          assert(h.core.scheduler.live === 0, 'one never ended');
-          assert(fn.counters.gauge('running') === 0, 'a slot leaked');
-          const { counters } = fn;
-          const accepted = w.calls.filter((c) => c.refused === undefined);
-          assert(counters.counter('accepted') === accepted.length, 'accepted');
-          const ok = accepted.filter((c) => c.reply.told.includes('ok')).length;
-          assert(counters.counter('succeeded') === ok, 'succeeded');
-        }),
-        { numRuns: 1_500 },
-      );
-    },
-  );
+        }
+        // Whatever happened, once every deadline, grace and reconnect time has passed all calls have ended, and no slot
+        // is held by a call that is over.
+        for (let i = 0; i < 10; i++) h.advance(2_000);
+        check(w);
+        assert(h.core.scheduler.live === 0, 'one never ended');
+        assert(fn.counters.gauge('running') === 0, 'a slot leaked');
+        const { counters } = fn;
+        const accepted = w.calls.filter((c) => c.refused === undefined);
+        assert(counters.counter('accepted') === accepted.length, 'accepted');
+        const ok = accepted.filter((c) => c.reply.told.includes('ok')).length;
+        assert(counters.counter('succeeded') === ok, 'succeeded');
+      }),
+      { numRuns: 1_500 },
+    );
+  });
 }

@@ -3,7 +3,7 @@
  * were told. No sockets: those are in the tests of the whole server.
  */
 import type { PodKind } from '@simmer/protocol/backend';
-import type { CloseReason, Outcome } from '@simmer/protocol/frames';
+import type { CloseReason, Hello, Outcome } from '@simmer/protocol/frames';
 import { type FunctionManifest, resolveManifest } from '@simmer/protocol/manifest';
 import { type Core, createCore } from '../../src/scheduler/core.ts';
 import type { FunctionState } from '../../src/scheduler/function-state.ts';
@@ -112,7 +112,12 @@ export class Harness {
   }
 
   /** A pod that was launched, and has neither connected nor got ready. */
-  launch(fn: FunctionState, kind: PodKind = 'pool', needed = false): Pod {
+  launch(
+    fn: FunctionState,
+    kind: PodKind = 'pool',
+    needed = false,
+    more: { identified?: boolean; credential?: string } = {},
+  ): Pod {
     const podId = `pod-${++this.ids}`;
     this.core.onMessage({
       type: 'pod-expected',
@@ -125,17 +130,14 @@ export class Harness {
       identified: false,
       launchedAt: this.time,
       needed,
+      ...more,
     });
     const pod = [...fn.pods].at(-1);
     if (pod === undefined) throw new Error(`no pod: ${fn.key} is not registered`);
     return pod;
   }
 
-  hello(
-    pod: Pod,
-    more: { credential?: string; uid?: string; bootId?: string; inFlight?: number } = {},
-  ) {
-    const link = new FakeLink();
+  hello(pod: Pod, more: Partial<Hello> = {}, link = new FakeLink()) {
     const answer = this.core.pods.hello(
       {
         kind: 'hello',
@@ -172,7 +174,7 @@ export class Harness {
 
   call(
     fn: FunctionState,
-    options: { budgetMs?: number; bytes?: number; raw?: boolean } = {},
+    options: { budgetMs?: number; bytes?: number; raw?: boolean; receiving?: boolean } = {},
   ): Call {
     const { scheduler } = this.core;
     const budgetMs = options.budgetMs ?? fn.record.spec.timeoutMs;
@@ -194,9 +196,14 @@ export class Harness {
     const refused = scheduler.refusal(fn, bytes, budgetMs);
     if (refused === undefined) {
       scheduler.open(invocation, bytes);
-      scheduler.submit(invocation);
+      if (options.receiving !== true) scheduler.submit(invocation);
     }
     return { invocation, reply, refused };
+  }
+
+  /** A call whose body has not all come. */
+  receive(fn: FunctionState, bytes: number): Call {
+    return this.call(fn, { bytes, receiving: true });
   }
 
   /** The pod answers the oldest attempt that it runs, or the one named. */
