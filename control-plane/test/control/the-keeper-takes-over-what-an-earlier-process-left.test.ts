@@ -99,6 +99,11 @@ t.test('a pod that can never start fails at once, with its reason', async (t) =>
     message: 'no such image',
   });
   t.match(s.of('launch-refused').at(-1), { hopeless: true, reason: /no such image/ });
+  const types = s.sent.map((m) => m.type);
+  t.ok(
+    types.lastIndexOf('launch-refused') < types.indexOf('drain-pod'),
+    'the reason first, then that none comes',
+  );
 });
 
 t.test('a caller’s pod that finds no room is given up before the caller is', async (t) => {

@@ -292,8 +292,7 @@ export class PoolKeeper {
     }
     pod.stuck = { reason, since: pod.stuck?.since ?? this.options.clock.now() };
     if (hopeless) {
-      this.fail(pool, pod, { code: 'launch_failed', message: reason, hopeless: true });
-      this.end(pool, pod, 0);
+      this.giveUp(pool, pod, { code: 'launch_failed', message: reason, hopeless: true });
     }
     this.look(pool);
   }
@@ -360,8 +359,7 @@ export class PoolKeeper {
         this.options.send({ type: 'drain-pod', podId: pod.podId });
       }
       for (const pod of plan.late) {
-        this.fail(pool, pod, lateness(pool, pod));
-        this.end(pool, pod, 0);
+        this.giveUp(pool, pod, lateness(pool, pod));
       }
       for (const pod of plan.kill) this.end(pool, pod, 0);
       const retire = this.state === 'running' ? plan.retire : 0;
@@ -451,6 +449,13 @@ export class PoolKeeper {
     this.launcher.release(pod.podId);
     this.options.send({ type: 'pod-exited', podId: pod.podId, reason }); // 2
     if (this.byPod.size === 0) this.onEmpty?.();
+  }
+
+  /** It never got ready. The scheduler hears why before it hears that none comes: who waits is told the reason. */
+  private giveUp(pool: Pool, pod: Pod, failure: Failure): void {
+    this.fail(pool, pod, failure);
+    this.options.send({ type: 'drain-pod', podId: pod.podId });
+    this.end(pool, pod, 0);
   }
 
   /** 3: called only for a pod that is starting, which then is so no more. */
