@@ -8,6 +8,7 @@ import { KubernetesBackend } from '@simmer/k8s/backend/backend';
 import { type ControlPlaneKeys, ensureKeys } from '@simmer/k8s/keys/keys';
 import { LeaderElection } from '@simmer/k8s/lease/election';
 import { KubernetesRegistry } from '@simmer/k8s/registry/registry';
+import { StatusWriter } from '@simmer/k8s/status/writer';
 import type { Config } from '../config/config.ts';
 import type { ControlThreadData } from '../shared/messages.ts';
 import type { Cluster, Election } from './cluster.ts';
@@ -20,6 +21,7 @@ export async function connect({ config }: ControlThreadData, log: Log): Promise<
   const api = Api.load();
   const { namespaces, runtimeImage } = config;
   const election = config.instance === '' ? undefined : electionOf(api, config, log);
+  const mayWrite = (): boolean => election?.leads ?? true;
   const registry =
     config.registry === 'kubernetes'
       ? new KubernetesRegistry({
@@ -27,9 +29,18 @@ export async function connect({ config }: ControlThreadData, log: Log): Promise<
           namespaces,
           log,
           stockImage: runtimeImage,
-          mayWrite: () => election?.leads ?? true,
+          mayWrite,
         })
       : undefined;
+  const status =
+    registry &&
+    new StatusWriter({
+      api,
+      objects: registry,
+      log,
+      instance: config.instance || 'simmer',
+      mayWrite,
+    });
   const keys = config.backends.includes('kubernetes')
     ? await patiently(() => ensureKeys(api, config.instanceNamespace), log)
     : undefined;
@@ -53,12 +64,14 @@ export async function connect({ config }: ControlThreadData, log: Log): Promise<
     vitals: () => ({
       staleMs: Math.max(registry?.staleMs ?? 0, backend?.staleMs ?? 0),
       writes: api.writeCount,
-      leads: election?.leads ?? true,
+      leads: mayWrite(),
     }),
-    report(_pools, leaving) {
+    report(pools, leaving) {
       registry?.finish(leaving);
+      void status?.report(pools);
     },
     async close() {
+      await status?.close();
       await election?.close();
       await keys?.dispose();
       api.close();

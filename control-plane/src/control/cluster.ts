@@ -3,23 +3,11 @@
  * leads, what pods are proved with, and where it is told how pools are. cluster-connection.ts makes it; nothing of
  * Kubernetes is loaded where the configuration does not ask for it.
  */
+import type { PoolStatus } from '@simmer/k8s/status/pool-status';
 import type { Backend } from '@simmer/protocol/backend';
 import type { Registry } from '@simmer/protocol/registry';
 import type { PodKeysMessage } from '../shared/messages.ts';
 import type { ClusterVitals } from './metrics.ts';
-
-/** One function's pods, as `kubectl get functions` and its conditions tell of them. */
-export interface PoolStatus {
-  readonly desired: number;
-  readonly ready: number;
-  readonly pods: number;
-  readonly rolling: boolean;
-  readonly queued: number;
-  readonly misses: number;
-  /** Its pods end before they are ready, or cannot be launched. `count`: in a row. */
-  readonly failure?: { readonly code: string; readonly message: string; readonly count: number };
-  readonly stuck?: { readonly reason: string; readonly message: string };
-}
 
 /** Who leads, of several control planes. */
 export interface Election {

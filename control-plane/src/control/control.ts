@@ -6,6 +6,7 @@
  *
  * Only with Kubernetes are there the first two; a standby is ready, so that a rollout never waits for it to lead.
  */
+import type { PoolStatus } from '@simmer/k8s/status/pool-status';
 import type { Backend } from '@simmer/protocol/backend';
 import type { Registry, RegistrySnapshot } from '@simmer/protocol/registry';
 import { version } from '../config/config.ts';
@@ -15,7 +16,7 @@ import { Api } from './api.ts';
 import { logPodLine } from './backends/pod-log.ts';
 import { type Command, ProcessBackend } from './backends/process.ts';
 import { systemClock } from './clock.ts';
-import type { Cluster, PoolStatus } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
 import { createLog, type Log, type LogSink } from './log.ts';
 import { ManagementServer, type Readiness } from './management.ts';
 import { Metrics } from './metrics.ts';

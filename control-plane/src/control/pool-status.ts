@@ -1,12 +1,13 @@
 /** A pool's state as its function's status tells it. Pure but for the counters it reads. */
+import type { PoolStatus } from '@simmer/k8s/status/pool-status';
 import { type FunctionCounters, MISSES } from '../shared/counters.ts';
-import type { PoolStatus } from './cluster.ts';
 import { isCurrent, isLive, type Pool } from './pools/pool.ts';
 
 export function poolStatus(pool: Pool, counters: FunctionCounters): PoolStatus {
-  const live = [...pool.pods.values()].filter(isLive);
+  const pods = [...pool.pods.values()];
+  const live = pods.filter(isLive);
   const ready = live.filter((pod) => pod.phase.name === 'ready');
-  const stuck = [...pool.pods.values()].find((pod) => pod.stuck !== undefined)?.stuck;
+  const stuck = pods.find((pod) => pod.stuck !== undefined)?.stuck;
   const { minReplicas } = pool.registered.manifest.spec;
   const { lastFailure, backoff } = pool;
   return {
@@ -15,7 +16,7 @@ export function poolStatus(pool: Pool, counters: FunctionCounters): PoolStatus {
       Math.min(live.length, pool.registered.manifest.spec.maxReplicas),
     ),
     ready: ready.length,
-    pods: live.length,
+    pods: pods.filter((pod) => pod.kind === 'pool').length,
     rolling: live.some((pod) => !isCurrent(pool, pod)),
     queued: counters.gauge('queued'),
     misses: MISSES.reduce((sum, kind) => sum + counters.miss(kind), 0),
