@@ -8,7 +8,6 @@ import {
   CONFIG_MAPS,
   CUSTOM_RESOURCE_DEFINITIONS,
   FUNCTIONS,
-  type KubeLog,
   type KubeObject,
   NAMESPACES,
   WARM_POOLS,
@@ -72,21 +71,8 @@ export function configMap(name: string, data: Record<string, string>): KubeObjec
   return { metadata: { name }, data };
 }
 
+export { keptLog, type Line } from '../fakes.ts';
 export { Api, CONFIG_MAPS };
-
-export interface Line {
-  readonly level: 'debug' | 'info' | 'warn' | 'error';
-  readonly message: string;
-}
-
-/** A log that keeps its lines. */
-export function keptLog(): KubeLog & { readonly lines: Line[] } {
-  const lines: Line[] = [];
-  const at = (level: Line['level']) => (_: object, message: string) => {
-    lines.push({ level, message });
-  };
-  return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
-}
 
 /** A Function object; of a handler in an image where the spec says nothing else. */
 export function fn(name: string, spec: object, metadata: object = {}): KubeObject {
