@@ -9,8 +9,8 @@
  *  H2. Credit for a piece is granted when the client's socket took it, so a slow reader slows its own handler and holds
  *      at most one window of memory.
  *  H3. Every answer carries X-Execution-Id, and X-Trace-Id where there is a trace.
- *  H4. While the house closes connections, each answer says so and ends its own. A stream only says so: its head is written
- *      before its end.
+ *  H4. While the house closes connections, each answer says so. One with a body ends its own as well; for the others that
+ *      would make uWebSockets.js write a length, or write into a stream.
  */
 import { STATUS_CODES } from 'node:http';
 import type { ErrorCode } from '@simmer/protocol/errors';
@@ -224,11 +224,12 @@ export class HttpReply implements Reply, Flushable {
   private writeWhole(): void {
     const { res, body, status } = this;
     const close = this.house.closesConnections; // H4
+    const bodiless = this.isHead || status === 204 || status === 304;
     this.state = 'done';
-    this.writeHead();
+    this.writeHead(close && bodiless);
     // Empty: it was not made for a HEAD, which tells nothing of its length.
-    if (this.isHead) this.endHead(this.declaredLength() ?? (body.length || undefined), close);
-    else if (status === 204 || status === 304) res.endWithoutBody(undefined, close);
+    if (this.isHead) this.endHead(this.declaredLength() ?? (body.length || undefined));
+    else if (bodiless) res.endWithoutBody();
     else res.end(body, close);
     this.body = '';
   }
@@ -237,8 +238,7 @@ export class HttpReply implements Reply, Flushable {
     const { res, pieces } = this;
     if (this.state === 'headed') {
       this.state = 'streaming';
-      this.writeHead();
-      if (this.house.closesConnections) res.writeHeader('connection', 'close'); // H4
+      this.writeHead(this.house.closesConnections);
       res.onWritable(() => this.onWritable());
     }
     this.pieces = NO_PIECES;
@@ -250,7 +250,7 @@ export class HttpReply implements Reply, Flushable {
     for (const piece of pieces) this.ungranted += piece.length;
     if (this.ending) {
       this.state = 'done';
-      if (this.isHead) this.endHead(this.declaredLength(), false);
+      if (this.isHead) this.endHead(this.declaredLength());
       else res.end();
     }
   }
@@ -273,7 +273,7 @@ export class HttpReply implements Reply, Flushable {
    * Each call into uWebSockets.js costs about a quarter of a microsecond, so our own headers go in one: the value carries
    * the further lines. What stands in it is ours (ids, a trace id that was checked, a fixed type, a number).
    */
-  private writeHead(): void {
+  private writeHead(close: boolean): void {
     const { res } = this;
     if (this.status !== 200) res.writeStatus(statusLine(this.status));
     for (const [name, value] of this.headers) {
@@ -283,6 +283,7 @@ export class HttpReply implements Reply, Flushable {
     if (this.traceId !== '') lines += `\r\nx-trace-id: ${this.traceId}`;
     if (this.contentType !== '') lines += `\r\ncontent-type: ${this.contentType}`;
     if (this.retryAfter > 0) lines += `\r\nretry-after: ${this.retryAfter}`;
+    if (close) lines += '\r\nconnection: close';
     res.writeHeader('x-execution-id', lines);
   }
 
@@ -290,9 +291,9 @@ export class HttpReply implements Reply, Flushable {
    * The length goes as a header of ours: told to `endWithoutBody`, uWebSockets.js waits for that many bytes and takes the
    * connection's next request for a pipelined one, which it cuts off.
    */
-  private endHead(length: number | undefined, close: boolean): void {
+  private endHead(length: number | undefined): void {
     if (length !== undefined) this.res.writeHeader('content-length', String(length));
-    this.res.endWithoutBody(undefined, close);
+    this.res.endWithoutBody();
   }
 
   /** What a HEAD handler says its body would have been. */

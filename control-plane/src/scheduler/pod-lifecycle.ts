@@ -26,6 +26,11 @@ import type { Scheduler } from './scheduler.ts';
 
 /** A pod whose socket broke may come back within this; then it is given up and ended. */
 const RECONNECT_GRACE_MS = 5_000;
+/**
+ * What a pod that was taken over still runs may be another control plane's rightful work, under deadlines that only that one
+ * knows; none is longer by default (max-timeout-ms).
+ */
+const FOREIGN_WORK_MS = 900_000;
 /** Hellos held at once (L4). Each is one socket; a stranger needs the id of a key, which only pods know, to have one held. */
 const MAX_HELD_HELLOS = 1_000;
 
@@ -175,6 +180,11 @@ export class PodLifecycle implements PodOwner {
     return refused('unidentified', 'too many hellos are held');
   }
 
+  /** Hellos that wait for the backend's word. */
+  get heldHellos(): number {
+    return this.heldCount;
+  }
+
   hold(uid: string, hello: HeldHello): void {
     const waiting = this.held.get(uid);
     if (waiting === undefined) this.held.set(uid, new Set([hello]));
@@ -193,7 +203,8 @@ export class PodLifecycle implements PodOwner {
     if (pod.state !== 'loading') return;
     const now = this.scheduler.ports.now();
     const { fn } = pod;
-    if (pod.readyAt === 0 && !pod.adopted) {
+    const isNew = pod.readyAt === 0;
+    if (isNew && !pod.adopted) {
       const sinceLaunch = Math.max(0, this.wallClock() - pod.launchedAt);
       fn.counters.observe(HISTOGRAM.load, now - pod.helloAt);
       fn.counters.observe(HISTOGRAM.ready, sinceLaunch);
@@ -202,7 +213,11 @@ export class PodLifecycle implements PodOwner {
     pod.readyAt = now;
     pod.idleSince = now;
     pod.state = 'serving';
-    if (pod.orphans > 0) this.scheduler.wheel.set(pod, now + fn.record.spec.graceMs);
+    if (pod.orphans > 0) {
+      const { graceMs, timeoutMs } = fn.record.spec;
+      const foreign = isNew && pod.adopted ? Math.max(timeoutMs, FOREIGN_WORK_MS) : 0;
+      this.scheduler.wheel.set(pod, now + foreign + graceMs);
+    }
     this.account(pod);
     this.scheduler.misses.onServing(fn);
     this.scheduler.ports.post({ type: 'pod-ready', podId: pod.id });

@@ -1,0 +1,82 @@
+import { createHash } from 'node:crypto';
+import { CLOSE } from '@simmer/protocol/frames';
+import type { FunctionSource } from '@simmer/protocol/registry';
+import t from 'tap';
+import { Plane, RuntimePod } from './plane.ts';
+import { PodPeer } from './pod-peer.ts';
+import { eventually, request } from './simmer.ts';
+
+function sourceOf(code: string, entry = 'handler.js'): FunctionSource {
+  const bytes = Buffer.from(code);
+  return { entry, bytes, digest: createHash('sha256').update(bytes).digest('hex') };
+}
+
+/** More than one piece. */
+const LONG = `export default (input) => ({ got: input, pid: process.pid });\n//${'x'.repeat(200_000)}`;
+
+t.test('a pod without a handler becomes the function', async (t) => {
+  const plane = await Plane.start(t);
+  plane.define('fn', { concurrency: 7 }, sourceOf(LONG));
+  const pod = plane.expect('fn');
+  plane.identify(pod);
+  const process = RuntimePod.start(t, plane.podAddress, pod, {}, null);
+  await plane.serving('fn');
+  const answer = await request(plane.port, '/v1/functions/fn:invoke', { body: '{"input":3}' });
+  t.same(answer.json.output, { got: 3, pid: process.child.pid });
+});
+
+t.test('it is told again only by who does not know that it has it', async (t) => {
+  const plane = await Plane.start(t);
+  const source = sourceOf('export default () => 1;');
+  plane.define('fn', {}, source);
+  const pod = plane.expect('fn');
+  plane.identify(pod);
+  const digest = `sha256:${source.digest}`;
+  const kinds = (peer: PodPeer) => peer.received.map((f) => f.kind);
+
+  const first = await PodPeer.open(plane.podPort);
+  t.teardown(() => first.close());
+  first.hello({ credential: pod.credential, uid: pod.uid });
+  await eventually('the code', () => kinds(first).includes('code'));
+  t.same(kinds(first), ['welcome', 'specialize', 'code']);
+  const [welcome, specialize] = first.received;
+  t.match(specialize, {
+    ...{ function: 'default/fn', entry: 'handler.js', digest, env: [], secrets: [] },
+    limits: [['capacity', '1']],
+  });
+  const session = welcome?.kind === 'welcome' ? welcome.session : '';
+  t.equal(specialize?.kind === 'specialize' && specialize.session, session);
+  first.send({ kind: 'ready', digest });
+  await plane.serving('fn');
+
+  const second = await PodPeer.open(plane.podPort);
+  t.teardown(() => second.close());
+  second.hello({ credential: session, uid: pod.uid });
+  second.send({ kind: 'ready', digest });
+  await eventually('it took the place', () => first.closeCode === CLOSE.replaced.code);
+  await plane.serving('fn');
+  t.notOk(kinds(second).includes('specialize'));
+});
+
+t.test('ready with other code than its own ends it', async (t) => {
+  const plane = await Plane.start(t);
+  plane.define('fn', {}, sourceOf('export default () => 1;'));
+  const pod = plane.expect('fn');
+  plane.identify(pod);
+  const peer = await PodPeer.open(plane.podPort);
+  peer.hello({ credential: pod.credential, uid: pod.uid });
+  await eventually('a welcome', () => peer.received.length > 0);
+  peer.send({ kind: 'ready', digest: '' });
+  t.equal(await peer.untilClosed(), CLOSE.violation.code);
+  t.match(plane.postedOf('pod-lost'), [{ podId: pod.podId }]);
+});
+
+t.test('code that does not load is reported', async (t) => {
+  const plane = await Plane.start(t);
+  plane.define('fn', {}, sourceOf('export default ('));
+  const pod = plane.expect('fn');
+  plane.identify(pod);
+  RuntimePod.start(t, plane.podAddress, pod, {}, null);
+  await eventually('it failed', () => plane.postedOf('pod-failed').length > 0);
+  t.match(plane.postedOf('pod-failed'), [{ code: 'handler_not_loaded', message: /SyntaxError/ }]);
+});
