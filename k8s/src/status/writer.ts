@@ -193,15 +193,13 @@ export class StatusWriter {
 
   private afford({ weight, written }: Due): boolean {
     const now = this.clock.now();
-    if (weight === 'verdict') {
-      // Whoever is not let through keeps its own token.
-      return written.verdicts.has(now) && this.urgent.take(now) && written.verdicts.take(now); // 3
-    }
+    // Its own token is taken once it was written: an API server that is away is no flapping.
+    if (weight === 'verdict') return written.verdicts.has(now) && this.urgent.take(now); // 3
     if (weight === 'counters' && now - written.at < COUNTERS_MS) return false;
     return this.steady.take(now);
   }
 
-  private async apply({ key, object, written, status }: Due): Promise<void> {
+  private async apply({ key, object, written, status, weight }: Due): Promise<void> {
     const { name = '', namespace = '', uid = '' } = object.metadata;
     try {
       await this.options.api.apply(
@@ -213,6 +211,7 @@ export class StatusWriter {
       );
       written.status = status;
       written.at = this.clock.now();
+      if (weight === 'verdict') written.verdicts.take(written.at);
     } catch (error) {
       // Gone, or another by now: the objects will tell.
       if (!isReason(error, 'NotFound') && !isReason(error, 'Conflict')) throw error;
