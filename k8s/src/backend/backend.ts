@@ -49,8 +49,11 @@ const DEFAULT_JOB_TTL_SECONDS = 60;
 const FAILED_POD_KEEP_MS = 60_000;
 /** The least that leaves the end to the kubelet: 0 strikes the object off while the container may still run. */
 const MIN_GRACE_SECONDS = 1;
-/** After the time a pod was given: then its node is taken to be gone (4). */
-const FORCE_AFTER_MS = 4_000;
+/**
+ * After the time a pod was given: then its node is taken to be gone (4). A kubelet that is there needs a second or two; but
+ * once it waits out a long grace it hears of no shorter one (seen with 1.36), and the container goes on until then.
+ */
+const FORCE_AFTER_MS = 10_000;
 /** Created but not seen: it may have come and gone while no watch ran. Then it is asked for. */
 const UNSEEN_MS = 20_000;
 /** A pod that waits this long without a reason in its status: its events are asked for; then less often. */
@@ -251,13 +254,12 @@ export class KubernetesBackend implements Backend {
     if (!tracked || this.state !== 'open') return; // 3
     this.tracked.set(podId, { ...tracked, ending: true });
     if (tracked.phase.name === 'creating') return;
-    const now = this.clock.now();
+    const killAt = this.clock.now() + graceMs;
     const before = this.killAt.get(podId);
-    const force = before !== undefined && now - before >= FORCE_AFTER_MS; // 4
     // A second request may only shorten the time that is left.
-    if (before !== undefined && before <= now + graceMs && !force) return;
-    this.killAt.set(podId, now + graceMs);
-    const seconds = force ? 0 : Math.max(MIN_GRACE_SECONDS, Math.ceil(graceMs / 1_000));
+    if (before !== undefined && before <= killAt) return;
+    this.killAt.set(podId, killAt);
+    const seconds = Math.max(MIN_GRACE_SECONDS, Math.ceil(graceMs / 1_000));
     try {
       await this.remove(tracked, seconds);
     } catch (error) {
@@ -265,6 +267,15 @@ export class KubernetesBackend implements Backend {
       this.killAt.delete(podId);
       throw error;
     }
+    this.later(seconds * 1_000 + FORCE_AFTER_MS, () => this.force(podId, killAt));
+  }
+
+  /** It is still there: strikes it off, whatever its node says (4). */
+  private force(podId: string, killAt: number): void {
+    const tracked = this.tracked.get(podId);
+    if (!tracked || this.killAt.get(podId) !== killAt) return;
+    this.options.log.warn({ podId }, 'pod is struck off: it has not ended in its time');
+    this.removeSoon(podId, tracked, 0);
   }
 
   private async remove(tracked: TrackedPod, graceSeconds: number): Promise<void> {
