@@ -261,7 +261,9 @@ export class LeaderElection {
     if (!this.isTrying()) return;
     const { api, namespace, identity, address, log } = this.options;
     const { lease } = this;
-    if (!mayTake(lease, identity, this.clock.now() - this.changedAt)) return;
+    const unchangedMs = this.clock.now() - this.changedAt;
+    if (!mayTake(lease, identity, unchangedMs) && !(await this.holderIsGone(lease))) return;
+    if (!this.isTrying()) return;
     const began = this.clock.now();
     const claim = { identity, address, serving: this.serves };
     const wanted = held(lease, LEASE_NAME, claim, this.clock.epoch());
@@ -280,6 +282,21 @@ export class LeaderElection {
         log.warn({}, `cannot ${lease ? 'renew' : 'make'} the lease: ${(error as Error).message}`);
       }
       this.lost();
+    }
+  }
+
+  /** Its pod is no more: nobody will renew, so there is nothing to wait for. */
+  private async holderIsGone(lease: Lease | undefined): Promise<boolean> {
+    const holder = holderOf(lease);
+    if (holder === undefined || this.state !== 'standby') return false;
+    try {
+      const { api, namespace } = this.options;
+      const pod = await api.find(PODS, namespace, holder.identity);
+      const phase = (pod?.['status'] as { phase?: string } | undefined)?.phase;
+      return pod === undefined || phase === 'Failed' || phase === 'Succeeded';
+    } catch {
+      // Then its Lease has to end.
+      return false;
     }
   }
 

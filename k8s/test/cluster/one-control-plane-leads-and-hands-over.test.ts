@@ -89,6 +89,16 @@ if (NO_CLUSTER !== undefined) {
     t.equal(a.leads, false);
   });
 
+  t.test('one whose pod is gone is not waited for', async (t) => {
+    const { join, api, namespace } = await setUp(t);
+    const [a, b] = [await join('a'), await join('b')];
+    await a.lead();
+    await api.remove(PODS, namespace, 'a', { graceSeconds: 0 });
+    await b.lead();
+    t.equal(b.leads, true);
+    await until('a hears of it', () => !a.leads);
+  });
+
   t.test('what a closed one held is free at once', async (t) => {
     const { join } = await setUp(t);
     const a = await join('a');
