@@ -80,8 +80,8 @@ export function backendContract(
     await until('it starts', () => l.of(podId).length === 1);
     const [started] = l.of(podId);
     t.match(started, { type: 'started', label: String });
-    t.ok((started?.at ?? 0) >= before && (started?.at ?? 0) <= Date.now(), 'epoch milliseconds');
-    const label = started?.type === 'started' ? started.label : '';
+    const { label, at } = started?.type === 'started' ? started : { label: '', at: 0 };
+    t.ok(at >= before && at <= Date.now(), 'epoch milliseconds');
     t.strictSame(await s.backend.list(), [
       { podId, kind: 'job', functionKey: request.functionKey, label, revision: 'r1' },
     ]);

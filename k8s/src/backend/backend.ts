@@ -56,9 +56,11 @@ const MIN_GRACE_SECONDS = 1;
 const FORCE_AFTER_MS = 10_000;
 /** Created but not seen: it may have come and gone while no watch ran. Then it is asked for. */
 const UNSEEN_MS = 20_000;
-/** A pod that waits this long without a reason in its status: its events are asked for; then less often. */
+/** A pod that waits this long without a reason in its status: its events are asked for. */
 const TROUBLE_AFTER_MS = 1_000;
-const TROUBLE_EVERY_MS = 2_000;
+const TROUBLE_EVERY_MS = 1_000;
+/** Once every one of them has waited for long (a large image): less often. */
+const TROUBLE_LONG_MS = 10_000;
 /** A clearing away that failed is tried again. */
 const RETRY_MS = 5_000;
 
@@ -400,13 +402,17 @@ export class KubernetesBackend implements Backend {
   // ---- why something does not start ----------------------------------------------------------------------------------
 
   private lookForTroubles(): void {
-    if (this.lookingForTroubles) return;
+    if (this.lookingForTroubles || this.state === 'closed') return;
+    const since = [...this.tracked.values()]
+      .filter((tracked) => tracked.phase.name === 'pending')
+      .map((tracked) => tracked.launchedAt);
+    if (since.length === 0) return;
+    const long = this.clock.epoch() - Math.max(...since) > TROUBLE_LONG_MS;
     this.lookingForTroubles = true;
-    this.later(TROUBLE_EVERY_MS, async () => {
+    this.later(long ? TROUBLE_LONG_MS : TROUBLE_EVERY_MS, async () => {
       await this.askForTroubles();
       this.lookingForTroubles = false;
-      const waiting = [...this.tracked.values()].some((t) => t.phase.name === 'pending');
-      if (waiting && this.state !== 'closed') this.lookForTroubles();
+      this.lookForTroubles();
     });
   }
 

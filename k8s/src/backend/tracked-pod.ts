@@ -116,6 +116,8 @@ export function step(before: TrackedPod, now: Sighting, at: number): Step {
   return { after, events };
 }
 
+const ENDED = 'it was ended';
+
 interface End {
   readonly reason: string;
   readonly blameless?: boolean;
@@ -127,13 +129,15 @@ function endOf(tracked: TrackedPod, now: Sighting, current: PodView | undefined)
   if (current !== undefined) {
     const { state } = current;
     if (state.name !== 'exited') return undefined;
+    // What the kubelet then says of a container that never was helps nobody.
+    if (ending && !state.ran) return end(ENDED, false);
     const sentAway = current.deleting !== undefined && !ending;
     return end(state.reason, state.blameless || sentAway);
   }
   if (!tracked.seen) return undefined;
   if (tracked.made === 'pod' || job === undefined || tracked.uids.length > 0) {
     // Of a Job that had a pod: with backoffLimit 0 there will be no second one.
-    return end(ending ? 'it was ended' : 'it was deleted from outside', !ending);
+    return end(ending ? ENDED : 'it was deleted from outside', !ending);
   }
   return job.finished && end(job.finished.reason, false);
 }
