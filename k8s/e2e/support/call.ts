@@ -1,0 +1,43 @@
+/** Calls as a client makes them. */
+import type { Installation } from './installation.ts';
+
+export interface Answer {
+  readonly status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: an envelope or a problem document
+  readonly body: any;
+}
+
+/** A call that hangs fails by this. */
+const CALL_TIMEOUT_MS = 60_000;
+
+/** Invokes a function of the installation's tenant; rejects where the connection is cut. */
+export async function invoke(
+  { address, name }: Pick<Installation, 'address' | 'name'>,
+  functionName: string,
+  input: unknown,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const response = await fetch(`${address}/v1/functions/${name(functionName)}:invoke`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify({ input }),
+    signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
+  });
+  return { status: response.status, body: await response.json() };
+}
+
+/** A function that waits `input.ms` and tells which pod it ran on. */
+export const WAITS = `
+import { setTimeout } from 'node:timers/promises';
+export default async ({ ms }) => {
+  await setTimeout(ms);
+  return process.env.HOSTNAME;
+};
+`;
+
+export const fn = (name: string, spec: object): object => ({
+  apiVersion: 'simmer.dev/v1alpha1',
+  kind: 'Function',
+  metadata: { name },
+  spec,
+});

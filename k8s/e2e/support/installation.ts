@@ -1,0 +1,142 @@
+/**
+ * Simmer, installed from k8s/manifests in a namespace of its own, serving one other namespace. Both are removed at the
+ * end, with what is in them.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { get, kubectl, until } from './kubectl.ts';
+
+const MANIFESTS = fileURLToPath(new URL('../../manifests', import.meta.url));
+const IMAGES = process.env['SIMMER_IMAGE_PREFIX'] ?? 'localhost/simmer';
+const TAG = process.env['SIMMER_IMAGE_TAG'] ?? 'dev';
+/** Where NodePorts answer. */
+const NODE = process.env['SIMMER_TEST_NODE'] ?? '127.0.0.1';
+
+export const image = (name: string): string => `${IMAGES}/${name}:${TAG}`;
+
+export interface Installation {
+  /** Of the control plane. */
+  readonly system: string;
+  /** Of the functions. */
+  readonly tenant: string;
+  /** `http://host:port` of the Service for clients. */
+  readonly address: string;
+  /** How a URL names a function of `tenant`. */
+  name(functionName: string): string;
+  /** Removes everything. */
+  remove(): Promise<void>;
+}
+
+interface Options {
+  readonly replicas?: number;
+  /** More of the Deployment's environment. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export function newNames(): { system: string; tenant: string } {
+  const suffix = randomBytes(3).toString('hex');
+  return { system: `simmer-test-${suffix}`, tenant: `simmer-test-${suffix}-fn` };
+}
+
+/** Installs and waits until the Deployment is rolled out and a leader serves. */
+export async function install(options: Options = {}): Promise<Installation> {
+  const { system, tenant } = newNames();
+  const folder = mkdtempSync(join(tmpdir(), 'simmer-e2e-'));
+  const remove = async () => {
+    rmSync(folder, { recursive: true, force: true });
+    await removeNamespaces(system, tenant);
+  };
+  try {
+    await kubectl('create', 'namespace', tenant);
+    // What a user would write to install under other names.
+    overlay(join(folder, 'tenant'), 'tenant', tenant, [
+      {
+        target: { kind: 'RoleBinding' },
+        patch: [{ op: 'replace', path: '/subjects/0/namespace', value: system }],
+      },
+    ]);
+    const env = {
+      SIMMER_NAMESPACES: tenant,
+      SIMMER_RUNTIME_IMAGE: image('runtime'),
+      ...options.env,
+    };
+    overlay(join(folder, 'control-plane'), 'control-plane', system, [
+      {
+        target: { kind: 'Deployment' },
+        patch: {
+          apiVersion: 'apps/v1',
+          kind: 'Deployment',
+          metadata: { name: 'simmer' },
+          spec: {
+            replicas: options.replicas ?? 1,
+            template: {
+              spec: {
+                containers: [
+                  {
+                    name: 'simmer',
+                    image: image('control-plane'),
+                    env: Object.entries(env).map(([name, value]) => ({ name, value })),
+                  },
+                ],
+              },
+            },
+          },
+        },
+      },
+      {
+        target: { kind: 'Service', name: 'simmer' },
+        patch: [{ op: 'add', path: '/spec/type', value: 'NodePort' }],
+      },
+    ]);
+    for (const part of ['tenant', 'control-plane']) {
+      await kubectl('apply', '-k', join(folder, part));
+    }
+    await kubectl('rollout', 'status', '-n', system, 'deployment/simmer', '--timeout=120s');
+    const service = await get(system, 'service', 'simmer');
+    const address = `http://${NODE}:${service['spec'].ports[0].nodePort}`;
+    await until(`${address} answers`, async () => {
+      const answer = await fetch(`${address}/v1/functions`).catch(() => undefined);
+      return answer?.ok;
+    });
+    return { system, tenant, address, name: (name) => `${name}.${tenant}`, remove };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
+
+/** Functions first, while a control plane is there to let go of them. */
+async function removeNamespaces(system: string, tenant: string): Promise<void> {
+  const gone = ['--ignore-not-found', '--wait=true', '--timeout=60s'];
+  try {
+    await kubectl(
+      'delete',
+      'functions.simmer.dev,warmpools.simmer.dev',
+      '--all',
+      '-n',
+      tenant,
+      ...gone,
+    );
+  } finally {
+    await kubectl('delete', 'namespace', tenant, system, '--ignore-not-found', '--wait=false');
+  }
+}
+
+/** A kustomization on top of k8s/manifests/`base`. */
+function overlay(folder: string, base: string, namespace: string, patches: object[]): void {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(
+    join(folder, 'kustomization.yaml'),
+    JSON.stringify({
+      namespace,
+      resources: [relative(folder, join(MANIFESTS, base))],
+      patches: patches.map((p) => ({
+        ...p,
+        patch: JSON.stringify((p as { patch: object }).patch),
+      })),
+    }),
+  );
+}
