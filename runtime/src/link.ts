@@ -16,13 +16,16 @@
  */
 import type { Code, Hello, Invoke, Specialize, Welcome } from '@simmer/protocol/frames';
 import { Backoff } from './backoff.ts';
-import type { ConnectionEnd, ConnectionOwner, DialOptions } from './connection.ts';
+import type { ConnectionEnd, ConnectionOwner } from './connection.ts';
 import { Connection } from './connection.ts';
 import { isAddress } from './environment.ts';
 
 /** From dial to HTTP upgrade. A control plane answers in a millisecond; a black hole never does. */
 const DIAL_TIMEOUT_MS = 10_000;
-/** Where there is another address to try: the machine of the first may be gone without a word. */
+/**
+ * Where there is another address to try, the first dial waits only this long: the machine may be gone without a word. Doubled with
+ * each that fails, because it may as well be this pod that is slow, with a tenth of a core and a large handler to load.
+ */
 const FIRST_DIAL_TIMEOUT_MS = 2_000;
 
 export interface LinkOwner {
@@ -62,7 +65,9 @@ export class Link implements ConnectionOwner {
   /** One or two (L4). */
   private readonly addresses: string[];
   private at = 0;
-  private readonly dialOptions: DialOptions;
+  private readonly ca: string;
+  /** Dials in a row that led to no welcome. */
+  private failedDials = 0;
   private credential: string;
   private state: State;
   private away = false;
@@ -74,10 +79,7 @@ export class Link implements ConnectionOwner {
     const { address, fallbackAddress, ca } = target;
     this.owner = owner;
     this.addresses = fallbackAddress === '' ? [address] : [address, fallbackAddress];
-    this.dialOptions = {
-      ca,
-      timeoutMs: fallbackAddress === '' ? DIAL_TIMEOUT_MS : FIRST_DIAL_TIMEOUT_MS,
-    };
+    this.ca = ca;
     this.credential = credential;
     this.state = { kind: 'dialling', connection: this.connect() };
   }
@@ -86,8 +88,13 @@ export class Link implements ConnectionOwner {
     return this.addresses[this.at] as string;
   }
 
+  private get dialTimeoutMs(): number {
+    if (this.addresses.length === 1) return DIAL_TIMEOUT_MS;
+    return Math.min(DIAL_TIMEOUT_MS, FIRST_DIAL_TIMEOUT_MS * 2 ** Math.min(this.failedDials, 10));
+  }
+
   private connect(): Connection {
-    return new Connection(this.address, this, this.dialOptions);
+    return new Connection(this.address, this, { ca: this.ca, timeoutMs: this.dialTimeoutMs });
   }
 
   /** The connection that is welcomed and takes new work. */
@@ -122,6 +129,7 @@ export class Link implements ConnectionOwner {
 
   welcomed(connection: Connection, welcome: Welcome): void {
     this.credential = welcome.session; // L2
+    this.failedDials = 0;
     this.state = { kind: 'serving', connection };
     if (this.away) this.owner.found(this.address);
     this.away = false;
@@ -170,7 +178,10 @@ export class Link implements ConnectionOwner {
     }
     if (!this.away) this.owner.lost(this.address, end.reason);
     this.away = true;
-    if (state.kind === 'dialling') this.at = (this.at + 1) % this.addresses.length; // L4
+    if (state.kind === 'dialling') {
+      this.failedDials++;
+      this.at = (this.at + 1) % this.addresses.length; // L4
+    }
     this.backoff.held(end.uptimeMs);
     this.state = { kind: 'waiting', timer: setTimeout(() => this.dial(), this.backoff.next()) }; // L3
   }

@@ -4,7 +4,7 @@ import type { FunctionSource } from '@simmer/protocol/registry';
 import t from 'tap';
 import { Plane, RuntimePod } from './plane.ts';
 import { PodPeer } from './pod-peer.ts';
-import { eventually, request } from './simmer.ts';
+import { eventually, request, Simmer } from './simmer.ts';
 
 function sourceOf(code: string, entry = 'handler.js'): FunctionSource {
   const bytes = Buffer.from(code);
@@ -79,4 +79,26 @@ t.test('code that does not load is reported', async (t) => {
   RuntimePod.start(t, plane.podAddress, pod, {}, null);
   await eventually('it failed', () => plane.postedOf('pod-failed').length > 0);
   t.match(plane.postedOf('pod-failed'), [{ code: 'handler_not_loaded', message: /SyntaxError/ }]);
+});
+
+t.test('the process backend sends what the manifest holds, and replaces it', async (t) => {
+  const code = (answer: string) =>
+    `export default () => ['${answer}', import.meta.url, process.env.GREETING];`;
+  const setup = (answer: string) => ({
+    name: 'inline',
+    spec: {
+      source: { inline: code(answer) },
+      minReplicas: 1,
+      env: [{ name: 'GREETING', value: 'hello' }],
+    },
+  });
+  const simmer = await Simmer.start(t, [setup('first')]);
+  t.match((await simmer.invoke('inline')).json.output, ['first', /\/inline\.mjs$/, 'hello']);
+  simmer.define(setup('second'));
+  await eventually('the new code', async () => {
+    const { status, json } = await simmer.invoke('inline');
+    t.equal(status, 200);
+    return json.output[0] === 'second';
+  });
+  t.equal(simmer.stderr, '');
 });
