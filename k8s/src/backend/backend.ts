@@ -233,8 +233,10 @@ export class KubernetesBackend implements Backend {
     if (!tracked || tracked.seen) return;
     const resource = tracked.made === 'job' ? JOBS : PODS;
     try {
-      const object = await this.api.find(resource, tracked.namespace, podId);
-      if (object?.metadata.uid !== tracked.uid) this.vanished(podId);
+      // A list, not a get: that needs no permission beyond the watch's.
+      const fieldSelector = `metadata.name=${podId}`;
+      const { items } = await this.api.list(resource, tracked.namespace, { fieldSelector });
+      if (items[0]?.metadata.uid !== tracked.uid) this.vanished(podId);
       else this.later(UNSEEN_MS, () => this.checkUnseen(podId));
     } catch {
       this.later(UNSEEN_MS, () => this.checkUnseen(podId));

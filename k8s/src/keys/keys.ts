@@ -104,11 +104,11 @@ async function ensureStored(api: Api, namespace: string, now: number): Promise<S
       const wanted = await renewed(stored, now);
       if (secret === undefined) await api.create(SECRETS, namespace, secretOf(wanted));
       else if (wanted !== stored) {
-        const { resourceVersion, ...metadata } = secret.metadata;
-        const object = { ...secretOf(wanted), metadata };
+        const { resourceVersion } = secret.metadata;
+        const { stringData } = secretOf(wanted);
         // Only if nobody wrote since (1).
-        if (resourceVersion !== undefined) Object.assign(object.metadata, { resourceVersion });
-        await api.replace(SECRETS, namespace, object);
+        const change = { metadata: { resourceVersion }, stringData };
+        await api.patch(SECRETS, namespace, KEYS_SECRET, change);
       }
       return wanted;
     } catch (error) {
