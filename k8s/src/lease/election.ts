@@ -1,387 +1,324 @@
 /**
- * Who leads, of several control planes: one Lease, as client-go's leader election keeps it, and beside it where the
- * leader is found and whether it serves.
+ * One of several control planes leads: it holds the Lease.
  *
- *   standby ──acquired──▶ leading ◀──renewed── uncertain
- *                          │   └──not renewed in time──▶┘ │
- *                          ├────── another holds it ──────┴──▶ deposed
- *                          └── succeed, close ──▶ released
- *   each ──close──▶ closed
+ *   standby ──takes the Lease──▶ leading ──cannot renew──▶ uncertain ──renews──▶ leading
+ *                                   │                          └──another holds it──▶ deposed
+ *                                   ├──another holds it──▶ deposed
+ *                                   └──succeed──▶ resigned
+ *
+ * The Lease is watched: a standby takes one that was given up within milliseconds, and the one that gave it up sees who
+ * took it, and when that one serves.
  *
  * Invariants:
- *  1. Every write of the Lease names the resourceVersion it follows from: of two who take it at once, one is refused.
- *  2. `leads` is true only while the Lease was renewed within RENEW_DEADLINE_MS by this clock, which is less than the
- *     others wait: so no two lead at once, as long as clocks run at about the same speed.
- *  3. Others' times are never compared with this clock: a Lease has expired when it was *seen* unchanged for its duration,
- *     while the API server answered. (One that was away for longer than that would otherwise depose every leader.)
- *  4. One write at a time.
+ *  E1. Every write names the resourceVersion it was decided upon: two that try at once do not both succeed.
+ *  E2. Who is uncertain or deposed is told before anyone else can have got the Lease: RENEW_DEADLINE_MS < LEASE_MS.
+ *  E3. The label of the leader moves only once the new leader serves; until then clients and pods go where they went.
  */
-import { type Api, isReason, type KubeLog, LEASES } from '../api/api.ts';
+import { type Api, isReason, type KubeLog, LEASES, PODS } from '../api/api.ts';
 import { type Clock, systemClock } from '../api/clock.ts';
 import { Informer } from '../api/informer.ts';
-import { takeLabel } from './leader-label.ts';
 import {
-  acquired,
+  type Holder,
+  held,
   holderOf,
-  isNewer,
-  type LeaseObject,
+  type Lease,
+  mayTake,
+  RENEW_DEADLINE_MS,
+  RETRY_MS,
   released,
-  renewed,
-  type Successor,
-  served,
-  successorTo,
 } from './record.ts';
 
-export type { Successor } from './record.ts';
+export const LEASE_NAME = 'simmer';
+/** The Services select it. */
+export const LEADER_LABEL = 'simmer.dev/leader';
+/** Given up, the Lease is taken by a standby at once: by now there is none. */
+const NOBODY_MS = 3_000;
 
-/** client-go's defaults. */
-const LEASE_MS = 15_000;
-const RENEW_DEADLINE_MS = 10_000;
-const RETRY_MS = 2_000;
-/**
- * How long a Lease that was given up may stay untaken before there is nobody to succeed: a standby takes it in
- * milliseconds, the replacement of a pod that is alone and was deleted is up in a few seconds.
- */
-const CANDIDATE_MS = 5_000;
-const LEASE_NAME = 'simmer';
-
-export interface LeaderElectionOptions {
+export interface ElectionOptions {
   readonly api: Api;
-  /** The control planes' own. */
+  /** Of the control planes' pods and their Lease. */
   readonly namespace: string;
-  /** The name of this one's pod. */
+  /** Name of this one's pod. */
   readonly identity: string;
-  /** Where pods find this one: `wss://host:port`. */
+  /** Where pods find this one. */
   readonly address: string;
   readonly log: KubeLog;
   readonly clock?: Clock;
 }
 
-export type LeaderState = 'standby' | 'leading' | 'uncertain' | 'released' | 'deposed' | 'closed';
+type State = 'standby' | 'leading' | 'uncertain' | 'deposed' | 'resigned' | 'closed';
 
 export class LeaderElection {
-  private readonly options: LeaderElectionOptions;
-  private readonly api: Api;
-  private readonly log: KubeLog;
+  private readonly options: ElectionOptions;
   private readonly clock: Clock;
-  private readonly informer: Informer<LeaseObject>;
-  private current: LeaderState = 'standby';
-  /** As it was last seen or written, whichever is later. */
-  private lease: LeaseObject | undefined;
-  /** When it was last seen to change, by this clock. */
+  private readonly informer: Informer<Lease>;
+  private state: State = 'standby';
+  private serves = false;
+  /** As it was last seen, by the watch or as the answer to a write: whichever is newer. */
+  private lease: Lease | undefined;
+  /** When the Lease was last seen to change, and last renewed by this one. */
   private changedAt: number;
   private renewedAt = 0;
+  private trying = false;
+  private again = false;
   private timer: { cancel(): void } | undefined;
-  private deadline: { cancel(): void } | undefined;
-  private writing: Promise<unknown> = Promise.resolve();
-  private looking: 'no' | 'yes' | 'again' = 'no';
-  /** It has told that it serves. */
-  private isServing = false;
-  private readonly problems = new Map<'lease' | 'label', string>();
-  private leadResolve: () => void = () => {};
-  private readonly leading: Promise<void>;
-  private started = false;
-  private toldDeposed = false;
-  private certaintyListener: (leads: boolean) => void = () => {};
-  private deposedListener: (address: string | null) => void = () => {};
-  /** Those who wait for a change of the Lease. */
-  private readonly watchers = new Set<() => void>();
+  private onLead: (() => void) | undefined;
+  private onSuccessor: ((holder: Holder | undefined) => void) | undefined;
+  private certainty: (leads: boolean) => void = () => {};
+  private deposed: (address: string | null) => void = () => {};
 
-  constructor(options: LeaderElectionOptions) {
+  constructor(options: ElectionOptions) {
+    const { api, namespace, log, clock = systemClock } = options;
     this.options = options;
-    this.api = options.api;
-    this.log = options.log;
-    this.clock = options.clock ?? systemClock;
-    this.changedAt = this.clock.now();
-    this.leading = new Promise((resolve) => {
-      this.leadResolve = resolve;
-    });
-    this.informer = new Informer(options.api, LEASES, {
-      namespace: options.namespace,
-      // A role may be bound to this one name.
+    this.clock = clock;
+    this.changedAt = clock.now();
+    this.informer = new Informer<Lease>(api, LEASES, {
+      namespace,
       fieldSelector: `metadata.name=${LEASE_NAME}`,
-      log: options.log,
+      log,
+      clock,
     });
-    this.informer.onChange(({ type, object }) => {
-      if (type === 'deleted') {
-        if (object.metadata.uid === this.lease?.metadata.uid) this.see(undefined);
-      } else if (isNewer(object, this.lease)) {
-        this.see(object);
-      }
-      void this.look();
-    });
+    this.informer.onChange(() => this.onChange());
   }
 
-  get state(): LeaderState {
-    return this.current;
-  }
-
-  /** This one may write. */
   get leads(): boolean {
-    return this.current === 'leading';
+    return this.state === 'leading';
   }
 
-  /** Another that holds the Lease. */
-  get successor(): Successor | undefined {
-    return successorTo(this.options.identity, this.lease);
+  get staleMs(): number {
+    return this.informer.staleMs;
   }
 
   /** Resolves once this one leads; never where it is closed before. */
   lead(): Promise<void> {
-    if (!this.started) {
-      this.started = true;
-      void this.informer.start().then(() => this.look());
-    }
-    return this.leading;
+    return new Promise((resolve) => {
+      this.onLead = resolve;
+      void this.informer.start().then(() => this.tick());
+    });
   }
 
-  /**
-   * To be called once this one serves: leads the Services here, and tells the predecessor, who then sends its pods.
-   * Resolves when both are done, however long the API server is away; or once this one does not hold the Lease any more.
-   */
+  /** False: it may have been lost, or was; true: it is certain again. */
+  onCertainty(listener: (leads: boolean) => void): void {
+    this.certainty = listener;
+  }
+
+  /** Another leads, and serves: where pods find it. */
+  onDeposed(listener: (address: string | null) => void): void {
+    this.deposed = listener;
+  }
+
+  /** Clients and pods can connect here: takes the label from the others and the Lease says so (E3). */
   async serving(): Promise<void> {
-    while (this.holds()) {
+    this.serves = true;
+    for (;;) {
+      if (this.state !== 'leading' && this.state !== 'uncertain') return;
       try {
-        await takeLabel(this.api, this.options.namespace, this.options.identity);
-        await this.write((lease) => (this.holds() && lease ? served(lease) : undefined));
-        this.isServing = true;
-        return;
+        await this.moveLabel();
+        break;
       } catch (error) {
-        this.tell('label', error as Error);
+        this.options.log.warn({}, `cannot label the leader's pod: ${(error as Error).message}`);
         await this.pause(RETRY_MS);
       }
     }
+    await this.tick();
   }
 
-  /** The lead was lost for now (`false`) or is certain again (`true`). */
-  onCertainty(listener: (leads: boolean) => void): void {
-    this.certaintyListener = listener;
-  }
-
-  /** Another leads and serves, although this one did not hand over: its pods' address. Told once. */
-  onDeposed(listener: (address: string | null) => void): void {
-    this.deposedListener = listener;
-  }
-
-  /**
-   * Gives the Lease up and waits for whoever takes it: the address where pods find it, once it serves; null where
-   * nobody does within `waitMs`, or nobody takes it at all.
-   */
-  async succeed(waitMs: number): Promise<string | null> {
-    await this.release();
-    const end = this.clock.now() + waitMs;
-    const candidateEnd = Math.min(end, this.clock.now() + CANDIDATE_MS);
-    for (;;) {
-      const { successor } = this;
-      if (successor?.serving) return successor.address;
-      const left = (successor ? end : candidateEnd) - this.clock.now();
-      if (left <= 0 || this.current === 'closed') return null;
-      await this.changed(left);
-    }
-  }
-
-  /** Gives the Lease up where this one holds it. */
-  async close(): Promise<void> {
-    await this.release();
-    this.enter('closed');
-    this.timer?.cancel();
-    this.deadline?.cancel();
-    this.informer.stop();
-    for (const wake of [...this.watchers]) wake();
-  }
-
-  private holds(): boolean {
-    return this.current === 'leading' || this.current === 'uncertain';
-  }
-
-  private see(lease: LeaseObject | undefined): void {
-    this.lease = lease;
-    this.changedAt = this.clock.now();
-    for (const wake of [...this.watchers]) wake();
-  }
-
-  /** Does what is due, and asks for itself again. */
-  private async look(): Promise<void> {
-    if (this.looking !== 'no') {
-      this.looking = 'again';
-      return;
-    }
-    do {
-      this.looking = 'yes';
-      await this.lookOnce();
-    } while (this.isAskedAgain());
-    this.looking = 'no';
-    if (this.current === 'deposed') this.tellDeposed();
-    this.timer?.cancel();
-    if (this.current === 'standby' || this.holds()) {
-      this.timer = this.clock.after(RETRY_MS, () => void this.look());
-    }
-  }
-
-  private async lookOnce(): Promise<void> {
-    try {
-      if (this.holds()) await this.keep();
-      else if (this.current === 'standby') await this.tryToAcquire();
-      this.problems.delete('lease');
-    } catch (error) {
-      await this.onFailure(error as Error);
-    }
-  }
-
-  private isAskedAgain(): boolean {
-    return this.looking === 'again';
-  }
-
-  private async tryToAcquire(): Promise<void> {
-    const { identity } = this.options;
-    const now = this.clock.now();
-    if (!this.informer.synced || this.informer.problem !== undefined) {
-      this.changedAt = now; // 3
-      return;
-    }
-    const holder = holderOf(this.lease);
-    // This pod's own name is that of a container before this one, which has ended.
-    const mayTake = holder === '' || holder === identity || this.hasExpired(now);
-    if (!mayTake) return;
-    const written = await this.write((lease) =>
-      this.current === 'standby' ? this.taken(lease) : undefined,
-    );
-    if (!written) return;
-    // From before the write, which may take its time: 2
-    this.renewedAt = now;
-    this.log.info({ lease: LEASE_NAME, identity, before: holder }, 'this control plane leads');
-    this.enter('leading');
-    this.awaitDeadline();
-    this.leadResolve();
-  }
-
-  private taken(lease: LeaseObject | undefined): LeaseObject {
-    const { identity, address } = this.options;
-    const now = this.clock.epoch();
-    return acquired(LEASE_NAME, lease, { identity, address, durationMs: LEASE_MS, now });
-  }
-
-  private hasExpired(now: number): boolean {
-    const seconds = this.lease?.spec?.leaseDurationSeconds ?? 0;
-    return now - this.changedAt >= seconds * 1_000; // 3
-  }
-
-  private async keep(): Promise<void> {
-    const holder = holderOf(this.lease);
-    if (holder !== '' && holder !== this.options.identity) {
-      this.log.warn({ lease: LEASE_NAME, holder }, 'another control plane has taken the lead');
-      this.deadline?.cancel();
-      const wasCertain = this.current === 'leading';
-      this.enter('deposed');
-      if (wasCertain) this.certaintyListener(false);
-      return;
-    }
-    const now = this.clock.now();
-    if (holder !== '' && now - this.renewedAt < RETRY_MS) return;
-    const written = await this.write((lease) => {
-      if (!this.holds()) return undefined;
-      if (lease && holderOf(lease) !== '') return renewed(lease, this.clock.epoch());
-      // Somebody deleted or emptied it.
-      const again = this.taken(lease);
-      return this.isServing ? served(again) : again;
-    });
-    if (!written || !this.holds()) return;
-    this.renewedAt = now; // 2
-    this.awaitDeadline();
-    if (this.current === 'uncertain') {
-      this.enter('leading');
-      this.log.info({ lease: LEASE_NAME }, 'the lead is certain again');
-      this.certaintyListener(true);
-    }
-  }
-
-  /** Not part of `look`: a renewal that hangs must not keep it from being noticed. */
-  private awaitDeadline(): void {
-    this.deadline?.cancel();
-    const left = this.renewedAt + RENEW_DEADLINE_MS - this.clock.now();
-    this.deadline = this.clock.after(Math.max(0, left), () => {
-      if (this.current !== 'leading') return;
-      this.enter('uncertain'); // 2
-      this.log.warn(
-        { lease: LEASE_NAME },
-        `the Lease was not renewed within ${RENEW_DEADLINE_MS} ms: another control plane may take the lead`,
-      );
-      this.certaintyListener(false);
-    });
-  }
-
-  private tellDeposed(): void {
-    const { successor } = this;
-    if (this.toldDeposed || !successor?.serving) return;
-    this.toldDeposed = true;
-    this.deposedListener(successor.address || null);
-  }
-
-  /** Somebody wrote in between: look at what there is now. */
-  private async onFailure(error: Error): Promise<void> {
-    const conflict = ['Conflict', 'AlreadyExists', 'NotFound'].some((r) => isReason(error, r));
-    if (!conflict) return this.tell('lease', error);
-    try {
-      const { namespace } = this.options;
-      const found = await this.api.find<LeaseObject>(LEASES, namespace, LEASE_NAME);
-      if (found === undefined || isNewer(found, this.lease)) {
-        this.see(found);
-        this.looking = 'again';
+  private async moveLabel(): Promise<void> {
+    const { api, namespace, identity } = this.options;
+    await api.patch(PODS, namespace, identity, labelled('true'));
+    const { items } = await api.list(PODS, namespace, { labelSelector: `${LEADER_LABEL}=true` });
+    for (const { metadata } of items) {
+      if (metadata.name === undefined || metadata.name === identity) continue;
+      try {
+        await api.patch(PODS, namespace, metadata.name, labelled(null));
+      } catch (error) {
+        if (!isReason(error, 'NotFound')) throw error;
       }
-    } catch (failure) {
-      this.tell('lease', failure as Error);
     }
   }
 
-  /** `change` gives what is to be written, from what is there when its turn comes; or undefined. False: nothing was. */
-  private write(
-    change: (lease: LeaseObject | undefined) => LeaseObject | undefined,
-  ): Promise<boolean> {
-    const writing = this.writing.then(async () => {
-      const object = change(this.lease);
-      if (object === undefined) return false;
-      const { namespace } = this.options;
-      const written = this.lease
-        ? await this.api.replace<LeaseObject>(LEASES, namespace, object) // 1
-        : await this.api.create<LeaseObject>(LEASES, namespace, object);
-      if (isNewer(written, this.lease)) this.see(written);
-      return true;
-    });
-    this.writing = writing.catch(() => {}); // 4
-    return writing;
+  /** Gives the Lease up; the address of the next leader's pod port once it serves, or null where there is none in time. */
+  async succeed(waitMs: number): Promise<string | null> {
+    const before = this.state;
+    this.state = 'resigned';
+    this.timer?.cancel();
+    if (before === 'leading') await this.release();
+    const holder = await this.successor(waitMs);
+    return holder === undefined ? null : holder.address;
   }
 
   private async release(): Promise<void> {
-    if (!this.holds()) return;
-    this.enter('released');
-    this.deadline?.cancel();
-    this.timer?.cancel();
+    const { lease } = this;
+    if (lease === undefined || !this.isMine(lease)) return;
     try {
-      const { identity } = this.options;
-      await this.write((lease) =>
-        lease && holderOf(lease) === identity ? released(lease, this.clock.epoch()) : undefined,
-      );
+      const { api, namespace } = this.options;
+      await api.replace(LEASES, namespace, released(lease));
     } catch (error) {
-      // It expires by itself.
-      this.tell('lease', error as Error);
+      // It ends by itself, later.
+      this.options.log.warn({}, `cannot give the lease up: ${(error as Error).message}`);
     }
   }
 
-  private enter(state: LeaderState): void {
-    if (this.current !== 'closed') this.current = state;
+  private successor(waitMs: number): Promise<Holder | undefined> {
+    return new Promise((resolve) => {
+      const done = (holder: Holder | undefined): void => {
+        this.onSuccessor = undefined;
+        nobody.cancel();
+        late.cancel();
+        resolve(holder);
+      };
+      const nobody = this.clock.after(Math.min(NOBODY_MS, waitMs), () => {
+        if (this.other() === undefined) done(undefined);
+      });
+      const late = this.clock.after(waitMs, () => done(undefined));
+      this.onSuccessor = done;
+      this.tellSuccessor();
+    });
   }
 
-  /** Resolves at the next change of the Lease, or after `ms`. */
-  private changed(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = (): void => {
-        timer.cancel();
-        this.watchers.delete(wake);
-        resolve();
-      };
-      const timer = this.clock.after(ms, wake);
-      this.watchers.add(wake);
-    });
+  private tellSuccessor(): void {
+    const other = this.other();
+    if (other?.serving) this.onSuccessor?.(other);
+  }
+
+  async close(): Promise<void> {
+    const before = this.state;
+    this.state = 'closed';
+    this.timer?.cancel();
+    if (before === 'leading') await this.release();
+    this.informer.stop();
+  }
+
+  // ---- the Lease -----------------------------------------------------------------------------------------------------
+
+  private isMine(lease: Lease | undefined): boolean {
+    return holderOf(lease)?.identity === this.options.identity;
+  }
+
+  private other(): Holder | undefined {
+    const holder = holderOf(this.lease);
+    return holder?.identity === this.options.identity ? undefined : holder;
+  }
+
+  private onChange(): void {
+    const seen = this.informer.get(LEASE_NAME);
+    // The watch is behind our own last write.
+    if (this.isMine(seen) && this.isMine(this.lease) && renewal(seen) < renewal(this.lease)) return;
+    this.lease = seen;
+    this.changedAt = this.clock.now();
+    const other = this.other();
+    switch (this.state) {
+      case 'standby':
+        // Given up: no need to wait for the next look.
+        if (holderOf(this.lease) === undefined) void this.tick();
+        break;
+      case 'leading':
+      case 'uncertain':
+        if (other !== undefined) this.depose();
+        break;
+      case 'resigned':
+        this.tellSuccessor();
+        break;
+      case 'deposed':
+        this.tellDeposed();
+    }
+  }
+
+  private depose(): void {
+    const was = this.state;
+    this.state = 'deposed';
+    this.options.log.warn({ leader: this.other()?.identity }, 'another control plane leads');
+    if (was === 'leading') this.certainty(false);
+    this.tellDeposed();
+  }
+
+  private tellDeposed(): void {
+    const other = this.other();
+    if (other?.serving) this.deposed(other.address);
+  }
+
+  /** One try at a time; one more where something changed meanwhile. */
+  private async tick(): Promise<void> {
+    if (this.trying) {
+      this.again = true;
+      return;
+    }
+    this.trying = true;
+    do {
+      this.again = false;
+      await this.look();
+    } while (this.again);
+    this.trying = false;
+    this.timer?.cancel();
+    if (this.isTrying()) this.timer = this.clock.after(RETRY_MS, () => void this.tick());
+  }
+
+  private isTrying(): boolean {
+    return this.state === 'standby' || this.state === 'leading' || this.state === 'uncertain';
+  }
+
+  private async look(): Promise<void> {
+    if (!this.isTrying()) return;
+    const { api, namespace, identity, address, log } = this.options;
+    const { lease } = this;
+    const unchangedMs = this.clock.now() - this.changedAt;
+    if (!mayTake(lease, identity, unchangedMs) && !(await this.holderIsGone(lease))) return;
+    if (!this.isTrying()) return;
+    const began = this.clock.now();
+    const claim = { identity, address, serving: this.serves };
+    const wanted = held(lease, LEASE_NAME, claim, this.clock.epoch());
+    try {
+      // E1
+      const written =
+        lease === undefined
+          ? await api.create<Lease>(LEASES, namespace, wanted)
+          : await api.replace<Lease>(LEASES, namespace, wanted);
+      this.lease = written;
+      this.changedAt = this.clock.now();
+      this.won(began);
+    } catch (error) {
+      // Another was quicker, or the watch is behind: it will tell.
+      if (!isReason(error, 'Conflict') && !isReason(error, 'AlreadyExists')) {
+        log.warn({}, `cannot ${lease ? 'renew' : 'make'} the lease: ${(error as Error).message}`);
+      }
+      this.lost();
+    }
+  }
+
+  /** Its pod is no more: nobody will renew, so there is nothing to wait for. */
+  private async holderIsGone(lease: Lease | undefined): Promise<boolean> {
+    const holder = holderOf(lease);
+    if (holder === undefined || this.state !== 'standby') return false;
+    try {
+      const { api, namespace } = this.options;
+      const pod = await api.find(PODS, namespace, holder.identity);
+      const phase = (pod?.['status'] as { phase?: string } | undefined)?.phase;
+      return pod === undefined || phase === 'Failed' || phase === 'Succeeded';
+    } catch {
+      // Then its Lease has to end.
+      return false;
+    }
+  }
+
+  private won(began: number): void {
+    this.renewedAt = began;
+    if (this.state === 'standby') {
+      this.state = 'leading';
+      this.options.log.info({ identity: this.options.identity }, 'leading');
+      this.onLead?.();
+    } else if (this.state === 'uncertain') {
+      this.state = 'leading';
+      this.certainty(true);
+    }
+  }
+
+  /** E2 */
+  private lost(): void {
+    if (this.state !== 'leading') return;
+    if (this.clock.now() - this.renewedAt < RENEW_DEADLINE_MS) return;
+    this.state = 'uncertain';
+    this.options.log.warn({}, 'the lease could not be renewed: launching nothing until it is');
+    this.certainty(false);
   }
 
   private pause(ms: number): Promise<void> {
@@ -389,12 +326,13 @@ export class LeaderElection {
       this.clock.after(ms, resolve);
     });
   }
+}
 
-  /** Once for each cause, not for each try. */
-  private tell(about: 'lease' | 'label', { message }: Error): void {
-    if (message !== this.problems.get(about)) {
-      this.log.warn({ lease: LEASE_NAME }, `leader election: ${message}`);
-    }
-    this.problems.set(about, message);
-  }
+/** RFC 3339 in UTC, of one width: the order of the texts is that of the times. */
+function renewal(lease: Lease | undefined): string {
+  return lease?.spec?.renewTime ?? '';
+}
+
+function labelled(value: 'true' | null): object {
+  return { metadata: { labels: { [LEADER_LABEL]: value } } };
 }

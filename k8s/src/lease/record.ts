@@ -1,112 +1,101 @@
-/** The Lease as those who elect a leader read and write it. Pure. */
+/**
+ * The Lease as several control planes read it, and what one of them may do about it. Pure.
+ *
+ * As in client-go, nobody compares clocks of two machines: a Lease has expired when this process has seen it unchanged for
+ * its whole duration.
+ */
 import type { KubeObject } from '../api/api.ts';
 
-export interface LeaseSpec {
-  readonly holderIdentity?: string;
-  readonly leaseDurationSeconds?: number;
-  /** metav1.MicroTime */
-  readonly acquireTime?: string;
-  readonly renewTime?: string;
-  readonly leaseTransitions?: number;
-}
-
-export interface LeaseObject extends KubeObject {
-  spec?: LeaseSpec;
-}
+/** A holder that has not renewed for this long is taken to be dead. client-go's default. */
+export const LEASE_MS = 15_000;
+/** A leader that could not renew for this long is not certain any more to be one. Below LEASE_MS by what a request may take. */
+export const RENEW_DEADLINE_MS = 10_000;
+/** Between two renewals, and between two tries to get it. */
+export const RETRY_MS = 2_000;
 
 /** Where pods find the holder. */
 export const ADDRESS = 'simmer.dev/address';
-/** The holder's name, once it serves. */
+/** The holder that serves already: it may have only just got the Lease. */
 export const SERVING = 'simmer.dev/serving';
 
-/** Of a Lease that was given up; as client-go has it, whose clients then need not wait. */
-const RELEASED_SECONDS = 1;
-
-/** '' where nobody holds it. */
-export function holderOf(lease: LeaseObject | undefined): string {
-  return lease?.spec?.holderIdentity ?? '';
+export interface Lease extends KubeObject {
+  spec?: {
+    holderIdentity?: string;
+    leaseDurationSeconds?: number;
+    acquireTime?: string;
+    renewTime?: string;
+    leaseTransitions?: number;
+  };
 }
 
-/** Another that holds it: who, where, and whether it serves. */
-export interface Successor {
-  readonly holder: string;
+export interface Holder {
+  readonly identity: string;
   readonly address: string;
   readonly serving: boolean;
 }
 
-export function successorTo(
-  identity: string,
-  lease: LeaseObject | undefined,
-): Successor | undefined {
-  const holder = holderOf(lease);
-  if (holder === '' || holder === identity) return undefined;
+/** Who holds it; undefined where nobody does. */
+export function holderOf(lease: Lease | undefined): Holder | undefined {
+  const identity = lease?.spec?.holderIdentity;
+  if (!identity) return undefined;
   const annotations = lease?.metadata.annotations ?? {};
   return {
-    holder,
+    identity,
     address: annotations[ADDRESS] ?? '',
-    serving: annotations[SERVING] === holder,
+    serving: annotations[SERVING] === identity,
   };
 }
 
-export interface Holding {
+/** Whether `identity` may take it: it is free, its own, or seen unchanged for longer than it lasts. */
+export function mayTake(lease: Lease | undefined, identity: string, unchangedMs: number): boolean {
+  const holder = holderOf(lease);
+  if (holder === undefined || holder.identity === identity) return true;
+  const lasts = (lease?.spec?.leaseDurationSeconds ?? LEASE_MS / 1_000) * 1_000;
+  return unchangedMs > lasts;
+}
+
+export interface Claim {
   readonly identity: string;
   readonly address: string;
-  readonly durationMs: number;
-  /** Epoch milliseconds. */
-  readonly now: number;
+  readonly serving: boolean;
 }
 
-/** Taken by `identity`, which does not serve yet. */
-export function acquired(
-  name: string,
-  lease: LeaseObject | undefined,
-  { identity, address, durationMs, now }: Holding,
-): LeaseObject {
-  const transitions = lease?.spec?.leaseTransitions ?? 0;
-  const changes = lease !== undefined && holderOf(lease) !== identity;
-  const { [SERVING]: _, ...annotations } = lease?.metadata.annotations ?? {};
+/** The Lease held by the claimant from now on (renewed, where it was so before). `at`: epoch milliseconds. */
+export function held(lease: Lease | undefined, name: string, claim: Claim, at: number): Lease {
+  const now = new Date(at).toISOString().replace('Z', '000Z');
+  const mine = lease?.spec?.holderIdentity === claim.identity;
+  const transitions = (lease?.spec?.leaseTransitions ?? 0) + (lease === undefined || mine ? 0 : 1);
   return {
-    ...lease,
-    metadata: { ...lease?.metadata, name, annotations: { ...annotations, [ADDRESS]: address } },
+    metadata: {
+      name,
+      ...(lease?.metadata.resourceVersion !== undefined && {
+        resourceVersion: lease.metadata.resourceVersion,
+      }),
+      annotations: {
+        ...lease?.metadata.annotations,
+        [ADDRESS]: claim.address,
+        [SERVING]: claim.serving ? claim.identity : '',
+      },
+    },
     spec: {
-      holderIdentity: identity,
-      leaseDurationSeconds: Math.ceil(durationMs / 1_000),
-      acquireTime: microTime(now),
-      renewTime: microTime(now),
-      leaseTransitions: transitions + (changes ? 1 : 0),
+      holderIdentity: claim.identity,
+      leaseDurationSeconds: LEASE_MS / 1_000,
+      acquireTime: (mine ? lease?.spec?.acquireTime : undefined) ?? now,
+      renewTime: now,
+      leaseTransitions: transitions,
     },
   };
 }
 
-export function renewed(lease: LeaseObject, now: number): LeaseObject {
-  return { ...lease, spec: { ...lease.spec, renewTime: microTime(now) } };
-}
-
-/** Its holder serves. */
-export function served(lease: LeaseObject): LeaseObject {
-  const annotations = { ...lease.metadata.annotations, [SERVING]: holderOf(lease) };
-  return { ...lease, metadata: { ...lease.metadata, annotations } };
-}
-
-/** Given up: the next may take it at once. */
-export function released(lease: LeaseObject, now: number): LeaseObject {
+/** The Lease free for anyone. */
+export function released(lease: Lease): Lease {
+  const { name, resourceVersion, annotations } = lease.metadata;
   return {
-    ...lease,
-    spec: {
-      ...lease.spec,
-      holderIdentity: '',
-      leaseDurationSeconds: RELEASED_SECONDS,
-      renewTime: microTime(now),
+    metadata: {
+      ...(name !== undefined && { name }),
+      ...(resourceVersion !== undefined && { resourceVersion }),
+      annotations: { ...annotations, [ADDRESS]: '', [SERVING]: '' },
     },
+    spec: { ...lease.spec, holderIdentity: '', leaseDurationSeconds: 1 },
   };
-}
-
-/** Whether `a` was written after `b`. The API server counts its writes in whole numbers. */
-export function isNewer(a: LeaseObject, b: LeaseObject | undefined): boolean {
-  if (b === undefined || a.metadata.uid !== b.metadata.uid) return true;
-  return BigInt(a.metadata.resourceVersion ?? '0') > BigInt(b.metadata.resourceVersion ?? '0');
-}
-
-function microTime(epochMs: number): string {
-  return new Date(epochMs).toISOString().replace('Z', '000Z');
 }
