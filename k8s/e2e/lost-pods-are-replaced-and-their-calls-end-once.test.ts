@@ -1,0 +1,101 @@
+import t from 'tap';
+import { fn, invoke, WAITS } from './support/call.ts';
+import { type Installation, install } from './support/installation.ts';
+import { apply, command, get, kubectl, podsOf, until } from './support/kubectl.ts';
+
+let simmer: Installation;
+t.before(async () => {
+  simmer = await install();
+});
+t.teardown(() => simmer?.remove());
+
+/** A function with one warm pod that runs a call of `ms`: the pod's name, and the call. */
+async function running(name: string, ms: number) {
+  const { tenant } = simmer;
+  await apply(tenant, fn(name, { source: { inline: WAITS }, minReplicas: 1, maxReplicas: 2 }));
+  const pod = await until(`${name} answers`, async () => {
+    const { status, body } = await invoke(simmer, name, { ms: 0 });
+    return status === 200 && (body.output as string);
+  });
+  const call = invoke(simmer, name, { ms });
+  await until('it runs', async () => {
+    const answer = await fetch(`${simmer.address}/v1/pools/${simmer.name(name)}`);
+    const pool = (await answer.json()) as { pods: { label: string; inFlight: number }[] };
+    return pool.pods.some(({ label, inFlight }) => label === pod && inFlight === 1);
+  });
+  return { pod, call };
+}
+
+const replaced = (name: string, pod: string) =>
+  until(`${pod} is replaced`, async () => {
+    const { status, body } = await invoke(simmer, name, { ms: 0 });
+    return status === 200 && body.output !== pod && (body.output as string);
+  });
+
+t.test('a pod that is deleted finishes its call; new ones go to another', async (t) => {
+  const { pod, call } = await running('deleted', 3_000);
+  await kubectl('delete', 'pod', pod, '-n', simmer.tenant, '--wait=false');
+  const other = await replaced('deleted', pod);
+  t.not(other, pod);
+  t.match(await call, { status: 200, body: { output: pod } });
+  await until('the pod is gone', async () => {
+    const pods = await podsOf(simmer.tenant, 'deleted');
+    return !pods.some(({ metadata }) => metadata.name === pod);
+  });
+});
+
+t.test('an eviction does not cut a call short', async (t) => {
+  const { pod, call } = await running('evicted', 3_000);
+  const eviction = {
+    apiVersion: 'policy/v1',
+    kind: 'Eviction',
+    metadata: { name: pod, namespace: simmer.tenant },
+  };
+  const path = `/api/v1/namespaces/${simmer.tenant}/pods/${pod}/eviction`;
+  await command('kubectl', ['create', '--raw', path, '-f', '-'], JSON.stringify(eviction));
+  await replaced('evicted', pod);
+  t.match(await call, { status: 200, body: { output: pod } });
+  const { status } = await get(simmer.tenant, 'functions.simmer.dev', 'evicted');
+  const degraded = status?.conditions?.find((c: { type: string }) => c.type === 'Degraded');
+  t.not(degraded?.status, 'True', 'it is no fault of its code');
+});
+
+t.test('a pod that is killed ends its call once, with pod_lost, and is replaced', async (t) => {
+  const { pod, call } = await running('killed', 20_000);
+  await kubectl('delete', 'pod', pod, '-n', simmer.tenant, '--grace-period=0', '--force');
+  const { status, body } = await call;
+  t.equal(status, 502, JSON.stringify(body));
+  t.equal(body.code, 'pod_lost');
+  await replaced('killed', pod);
+});
+
+t.test('a changed template rolls pods, and no call fails', async (t) => {
+  const { tenant } = simmer;
+  const rolling = (color: string) =>
+    fn('rolls', {
+      source: { inline: 'export default () => process.env.COLOR;' },
+      minReplicas: 2,
+      concurrency: 4,
+      env: [{ name: 'COLOR', value: color }],
+      template: { labels: { color } },
+    });
+  await apply(tenant, rolling('red'));
+  await until('red', async () => (await invoke(simmer, 'rolls', 0)).body.output === 'red');
+  let rolled = false;
+  const seen = new Map<string, number>();
+  const clients = Array.from({ length: 4 }, async () => {
+    while (!rolled) {
+      const { status, body } = await invoke(simmer, 'rolls', 0);
+      const what = status === 200 ? (body.output as string) : JSON.stringify(body);
+      seen.set(what, (seen.get(what) ?? 0) + 1);
+    }
+  });
+  await apply(tenant, rolling('blue'));
+  await until('all pods are blue', async () => {
+    const pods = await podsOf(tenant, 'rolls');
+    return pods.length === 2 && pods.every(({ metadata }) => metadata.labels?.['color'] === 'blue');
+  });
+  rolled = true;
+  await Promise.all(clients);
+  t.same([...seen.keys()].sort(), ['blue', 'red'], 'nothing but answers');
+});
