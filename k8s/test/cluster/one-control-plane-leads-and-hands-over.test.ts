@@ -42,7 +42,7 @@ if (NO_CLUSTER !== undefined) {
   t.plan(0, NO_CLUSTER);
 } else {
   t.test('the first leads; the next takes over when it is told to succeed', async (t) => {
-    const { join, labelled, api, namespace } = await setUp(t);
+    const { join, labelled } = await setUp(t);
     const [a, b] = [await join('a'), await join('b')];
     await a.lead();
     await a.serving();
