@@ -12,9 +12,12 @@
  * Invariants:
  *  E1. Every write names the resourceVersion it was decided upon: two that try at once do not both succeed.
  *  E2. Who is uncertain or deposed is told before anyone else can have got the Lease: RENEW_DEADLINE_MS < LEASE_MS.
+ *     (Told by a timer of its own: a renewal may hang as long as a request may take.)
  *  E3. The label of the leader moves only once the new leader serves; until then clients and pods go where they went.
+ *  E4. A Lease has expired when it was seen unchanged while the API server answered: one that was away for longer would
+ *     otherwise depose every leader as it comes back.
  */
-import { type Api, isReason, type KubeLog, LEASES, PODS } from '../api/api.ts';
+import { type Api, isReason, isTransient, type KubeLog, LEASES, PODS } from '../api/api.ts';
 import { type Clock, systemClock } from '../api/clock.ts';
 import { Informer } from '../api/informer.ts';
 import {
@@ -59,9 +62,11 @@ export class LeaderElection {
   /** When the Lease was last seen to change, and last renewed by this one. */
   private changedAt: number;
   private renewedAt = 0;
+  private wasBlind = false;
   private trying = false;
   private again = false;
   private timer: { cancel(): void } | undefined;
+  private deadline: { cancel(): void } | undefined;
   private onLead: (() => void) | undefined;
   private onSuccessor: ((holder: Holder | undefined) => void) | undefined;
   private certainty: (leads: boolean) => void = () => {};
@@ -141,7 +146,7 @@ export class LeaderElection {
   async succeed(waitMs: number): Promise<string | null> {
     const before = this.state;
     this.state = 'resigned';
-    this.timer?.cancel();
+    this.cancelTimers();
     if (before === 'leading') await this.release();
     const holder = await this.successor(waitMs);
     return holder === undefined ? null : holder.address;
@@ -184,9 +189,14 @@ export class LeaderElection {
   async close(): Promise<void> {
     const before = this.state;
     this.state = 'closed';
-    this.timer?.cancel();
+    this.cancelTimers();
     if (before === 'leading') await this.release();
     this.informer.stop();
+  }
+
+  private cancelTimers(): void {
+    this.timer?.cancel();
+    this.deadline?.cancel();
   }
 
   // ---- the Lease -----------------------------------------------------------------------------------------------------
@@ -261,6 +271,7 @@ export class LeaderElection {
     if (!this.isTrying()) return;
     const { api, namespace, identity, address, log } = this.options;
     const { lease } = this;
+    if (this.state === 'standby' && this.isBlind()) return;
     const unchangedMs = this.clock.now() - this.changedAt;
     if (!mayTake(lease, identity, unchangedMs) && !(await this.holderIsGone(lease))) return;
     if (!this.isTrying()) return;
@@ -281,8 +292,17 @@ export class LeaderElection {
       if (!isReason(error, 'Conflict') && !isReason(error, 'AlreadyExists')) {
         log.warn({}, `cannot ${lease ? 'renew' : 'make'} the lease: ${(error as Error).message}`);
       }
+      if (isTransient(error)) this.wasBlind = true;
       this.lost();
     }
+  }
+
+  /** What it knows of the Lease may be old. Its time begins anew once it is known again: E4 */
+  private isBlind(): boolean {
+    const blind = this.informer.problem !== undefined;
+    if (this.wasBlind && !blind) this.changedAt = this.clock.now();
+    this.wasBlind = blind;
+    return blind;
   }
 
   /** Its pod is no more: nobody will renew, so there is nothing to wait for. */
@@ -302,6 +322,9 @@ export class LeaderElection {
 
   private won(began: number): void {
     this.renewedAt = began;
+    this.deadline?.cancel();
+    const left = Math.max(0, began + RENEW_DEADLINE_MS - this.clock.now());
+    this.deadline = this.clock.after(left, () => this.lost()); // E2
     if (this.state === 'standby') {
       this.state = 'leading';
       this.options.log.info({ identity: this.options.identity }, 'leading');
