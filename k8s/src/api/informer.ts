@@ -35,7 +35,7 @@ const WATCH_SECONDS = 300;
 const FIRST_BACKOFF_MS = 200;
 /** How late at most an API server that is back is found to be; so few tries do it no harm while it starts. */
 const MAX_BACKOFF_MS = 8_000;
-/** A stream that ended sooner, with nothing in it, counts as a failure: do not hammer a proxy that cuts watches off. */
+/** A stream that ended sooner is not followed at once, and counts as a failure where nothing was in it: do not hammer a proxy that cuts watches off. */
 const SHORT_WATCH_MS = 1_000;
 const HTTP_GONE = 410;
 
@@ -79,6 +79,8 @@ export class Informer<T extends KubeObject = KubeObject> {
   /** Where a watch goes on; undefined: a list is due. */
   private resourceVersion: string | undefined;
   private failures = 0;
+  /** The stream that ended had lived long enough: the next may follow at once. */
+  private mayHurry = false;
   private lastProblem: string | undefined;
   /** When the copy was last known to be current. */
   private currentAt: number;
@@ -239,8 +241,10 @@ export class Informer<T extends KubeObject = KubeObject> {
     const end = await ended;
     stream.abort();
     this.wake = () => {};
-    const served = events > 0 || (letIn && this.clock.now() - began >= SHORT_WATCH_MS);
-    this.failures = served ? 0 : this.failures + 1;
+    const lived = letIn && this.clock.now() - began >= SHORT_WATCH_MS;
+    this.failures = lived || events > 0 ? 0 : this.failures + 1;
+    // A stream ends every few minutes as a matter of course: a pod that starts just then must not wait for the next.
+    this.mayHurry = lived;
     return end;
   }
 
@@ -333,6 +337,10 @@ export class Informer<T extends KubeObject = KubeObject> {
   }
 
   private pause(atLeastMs: number): Promise<void> {
+    if (this.mayHurry && atLeastMs === 0) {
+      this.mayHurry = false;
+      return Promise.resolve();
+    }
     const cap = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(this.failures, 16));
     // Half fixed, half by chance: never at once, never all together.
     const ms = Math.max(atLeastMs, cap * (0.5 + this.random() / 2)); // 3

@@ -12,29 +12,12 @@ import {
   NAMESPACES,
   WARM_POOLS,
 } from '../../src/api/api.ts';
+import { until } from '../until.ts';
 
 /** `t.plan(0, NO_CLUSTER)` where it is a string. */
 export const NO_CLUSTER: string | undefined = process.env['KUBECONFIG']
   ? undefined
   : 'needs a Kubernetes cluster: $KUBECONFIG is not set';
-
-/** A safety net; conditions hold much sooner. */
-const LIMIT_MS = 30_000;
-
-/** Waits until `condition` gives something true, and gives that. @throws with `what` after a generous limit */
-export async function until<T>(
-  what: string,
-  condition: () => T | undefined | false | Promise<T | undefined | false>,
-  limitMs = LIMIT_MS,
-): Promise<T> {
-  const end = performance.now() + limitMs;
-  for (;;) {
-    const value = await condition();
-    if (value) return value;
-    if (performance.now() > end) throw new Error(`waited ${limitMs} ms in vain for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
 
 /** A namespace that is removed with the test. */
 export async function ownNamespace(t: Test, api: Api): Promise<string> {
@@ -72,6 +55,7 @@ export function configMap(name: string, data: Record<string, string>): KubeObjec
 }
 
 export { keptLog, type Line } from '../fakes.ts';
+export { until } from '../until.ts';
 export { Api, CONFIG_MAPS };
 
 /** A Function object; of a handler in an image where the spec says nothing else. */
