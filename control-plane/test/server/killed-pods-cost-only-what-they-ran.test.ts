@@ -9,7 +9,7 @@ const simmer = await Simmer.start(
     { name: 'busy', spec: { minReplicas: 2, maxReplicas: 2, overflow: 0, concurrency: IN_FLIGHT } },
     { name: 'idle', spec: { minReplicas: 1, maxReplicas: 1 } },
   ],
-  { flags: ['--heartbeat-ms', '100'] },
+  { flags: ['--heartbeat-ms', '250'] },
 );
 
 t.test(
@@ -56,7 +56,12 @@ t.test(
 );
 
 t.test('a pod that freezes while it idles is found out, killed and replaced', async (t) => {
-  const [frozen] = (await simmer.pids('idle')) as [number];
+  const [frozen] = (await eventually('one idles', async () => {
+    const pids = await simmer.pids('idle');
+    return pids.length === 1 && pids;
+  })) as [number];
+  // A machine that is busy elsewhere may have kept one from answering before.
+  const { lost } = await simmer.pool('idle');
   process.kill(frozen, 'SIGSTOP');
   await eventually('another took its place', async () => {
     const pids = await simmer.pids('idle');
@@ -68,7 +73,7 @@ t.test('a pod that freezes while it idles is found out, killed and replaced', as
     t.equal(answer.status, 200);
     t.not(answer.json.output.pid, frozen);
   }
-  t.equal((await simmer.pool('idle')).lost, 1);
+  t.equal((await simmer.pool('idle')).lost, lost + 1);
 });
 
 t.test('a pod that keeps its event loop busy is left alone', async (t) => {
@@ -81,7 +86,7 @@ t.test('a pod that keeps its event loop busy is left alone', async (t) => {
     return pids.length === 1 && pids;
   });
   // Ten heartbeats without an answer.
-  const answer = await simmer.invoke('blocks', 1_000);
+  const answer = await simmer.invoke('blocks', 2_500);
   t.equal(answer.status, 200);
   t.equal(answer.json.output, pid);
   t.equal((await simmer.pool('blocks')).lost, 0);
