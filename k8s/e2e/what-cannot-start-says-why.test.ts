@@ -1,5 +1,5 @@
 import t from 'tap';
-import { fn, invoke, WAITS } from './support/call.ts';
+import { applyFunction, invoke, WAITS } from './support/call.ts';
 import { type Installation, image, install } from './support/installation.ts';
 import { apply, get, list, until } from './support/kubectl.ts';
 
@@ -28,7 +28,7 @@ async function eventsOf(name: string) {
 }
 
 t.test('an image that does not exist', async (t) => {
-  await apply(simmer.tenant, fn('no-image', spec({ image: image('no-such-image') })));
+  await applyFunction(simmer, 'no-image', spec({ image: image('no-such-image') }));
   const started = performance.now();
   const { status, body } = await invoke(simmer, 'no-image', { ms: 0 });
   t.equal(status, 503, JSON.stringify(body));
@@ -36,7 +36,7 @@ t.test('an image that does not exist', async (t) => {
   t.ok(performance.now() - started < TIMEOUT_MS, 'before its timeout');
   t.match(await condition('no-image', 'Degraded', 'True'), { message: /image/i });
   await until('an event', async () => (await eventsOf('no-image')).length > 0);
-  await apply(simmer.tenant, fn('no-image', spec({ image: image('runtime') })));
+  await applyFunction(simmer, 'no-image', spec({ image: image('runtime') }));
   await until('it recovers', async () => {
     const answer = await invoke(simmer, 'no-image', { ms: 0 });
     return answer.status === 200;
@@ -53,7 +53,7 @@ t.test('a quota that is used up', async (t) => {
     spec: { hard: { 'requests.memory': '16Mi' } },
   });
   const template = { resources: { requests: { memory: '64Mi' } } };
-  await apply(tenant, fn('too-large', spec({ template })));
+  await applyFunction(simmer, 'too-large', spec({ template }));
   const { status, body } = await invoke(simmer, 'too-large', { ms: 0 });
   t.equal(status, 503, JSON.stringify(body));
   t.match(body.detail, /quota/i);
@@ -75,7 +75,7 @@ t.test('a node that no pod fits on', async (t) => {
     nodeSelector: { 'example.org/no-such-node': 'true' },
     resources: { requests: { memory: '1Mi' } },
   };
-  await apply(simmer.tenant, fn('nowhere', spec({ template, startupTimeoutMs: 20_000 })));
+  await applyFunction(simmer, 'nowhere', spec({ template, startupTimeoutMs: 20_000 }));
   const { status, body } = await invoke(simmer, 'nowhere', { ms: 0 });
   t.equal(status, 503, JSON.stringify(body));
   t.match(body.detail, /schedul|node/i);
@@ -84,7 +84,7 @@ t.test('a node that no pod fits on', async (t) => {
 t.test('a handler that throws when it is loaded', async (t) => {
   const source = { inline: "throw new Error('no such table');" };
   const template = { resources: { requests: { memory: '1Mi' } } };
-  await apply(simmer.tenant, fn('crashes', { source, template, timeoutMs: TIMEOUT_MS }));
+  await applyFunction(simmer, 'crashes', { source, template, timeoutMs: TIMEOUT_MS });
   const { status, body } = await invoke(simmer, 'crashes', { ms: 0 });
   t.equal(status, 503, JSON.stringify(body));
   t.match(body.detail, /no such table/);
@@ -97,7 +97,7 @@ t.test('a handler that never gets ready', async (t) => {
   };
   const template = { resources: { requests: { memory: '1Mi' } } };
   const more = { source, template, timeoutMs: TIMEOUT_MS, startupTimeoutMs: 2_000 };
-  await apply(simmer.tenant, fn('never-ready', more));
+  await applyFunction(simmer, 'never-ready', more);
   const { status, body } = await invoke(simmer, 'never-ready', { ms: 0 });
   t.equal(status, 503, JSON.stringify(body));
   t.match(body.detail, /ready|2000/);

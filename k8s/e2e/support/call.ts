@@ -1,5 +1,6 @@
 /** Calls as a client makes them. */
 import type { Installation } from './installation.ts';
+import { apply, until } from './kubectl.ts';
 
 export interface Answer {
   readonly status: number;
@@ -41,3 +42,16 @@ export const fn = (name: string, spec: object): object => ({
   metadata: { name },
   spec,
 });
+
+/** Applies a function to the installation's tenant, and waits until the control plane has heard of it. */
+export async function applyFunction(
+  { address, tenant, name }: Installation,
+  functionName: string,
+  spec: object,
+): Promise<void> {
+  await apply(tenant, fn(functionName, spec));
+  await until(`${functionName} is known`, async () => {
+    const { ok } = await fetch(`${address}/v1/pools/${name(functionName)}`);
+    return ok;
+  });
+}
