@@ -9,6 +9,7 @@ import { parseAllDocuments, stringify } from 'yaml';
 import { renderConfigurationDoc } from '../control-plane/dist/config/document.js';
 import { customResourceDefinitions } from '../k8s/dist/crds/definitions.js';
 import { ERRORS } from '../protocol/dist/errors.js';
+import { renderReferenceDoc } from './reference.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -72,6 +73,7 @@ const RULES = ['control-plane', 'tenant'].map((name) => ({
 const PAGES = [
   { path: 'docs/errors.md', render: renderErrorsDoc },
   { path: 'docs/configuration.md', render: renderConfigurationDoc },
+  { path: 'docs/reference.md', render: renderReferenceDoc },
   ...CRDS,
   ...RULES,
 ];

@@ -199,7 +199,7 @@ export const PodTemplateSchema = Type.Object(
         minimum: 0,
         maximum: MAX_GRACE_SECONDS,
         description:
-          'How long an eviction lets a pod finish what it runs, in seconds; `timeoutMs` and `graceMs` together where absent.',
+          'How long an eviction lets a pod finish what it runs, in seconds; where absent, the longest time that a call may ask for, and `graceMs`.',
       }),
     ),
   },
