@@ -8,7 +8,7 @@ ARGS ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test images test-k8s kind bench bench-quick bench-compare verify lint typecheck format docs clean
+.PHONY: help setup build run test images test-k8s kind bench bench-quick bench-compare bench-k8s verify lint typecheck format docs clean
 
 help: ## List the targets
 	@echo 'make TARGET [ARGS=...]'
@@ -46,6 +46,9 @@ bench-quick: build ## Measure the most telling figures (under one minute)
 bench-compare: build ## Compare the warm path with another commit: make bench-compare BASE=<ref>
 	@test -n '$(BASE)' || { echo 'make bench-compare BASE=<ref>' >&2; exit 1; }
 	@node benchmarks/dist/main.js compare '$(BASE)' $(ARGS)
+
+bench-k8s: build ## Measure Simmer on the cluster that $$KUBECONFIG names (about half an hour)
+	@node --import tsx benchmarks/src/cluster/main.ts $(ARGS)
 
 typecheck: build ## Check the types of sources, tests and examples
 	@tsc -p tsconfig.tests.json
