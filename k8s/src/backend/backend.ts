@@ -19,26 +19,30 @@ import type {
   LaunchRequest,
 } from '@simmer/protocol/backend';
 import { SimmerError } from '@simmer/protocol/errors';
-import { type Api, ApiError, JOBS, type KubeLog, type KubeObject, PODS } from '../api/api.ts';
+import {
+  type Api,
+  ApiError,
+  isReason,
+  isTransient,
+  JOBS,
+  type KubeLog,
+  type KubeObject,
+  PODS,
+  type Resource,
+} from '../api/api.ts';
 import { type Clock, systemClock } from '../api/clock.ts';
 import { Informer } from '../api/informer.ts';
 import { JobRate } from './job-rate.ts';
 import { LABEL, LAUNCHED_SELECTOR, poolSecretName } from './names.ts';
 import { ObjectTable } from './object-table.ts';
 import { isJob, jobObject, podObject, split, type TemplateSettings } from './pod-template.ts';
-import {
-  launchedAtOf,
-  type PodView,
-  refusedPod,
-  type Stuck,
-  stuckReason,
-  viewJob,
-  viewPod,
-} from './pod-view.ts';
+import { type PodView, refusedPod, stuckReason } from './pod-view.ts';
 import { PoolKeys } from './pool-keys.ts';
+import { MIN_GRACE_SECONDS, Remover } from './remover.ts';
+import { foundLaunch, functionKeyOf, sightingOf } from './sighting.ts';
+import { Timers } from './timers.ts';
 import { type Sighting, step, type TrackedPod } from './tracked-pod.ts';
-import { findTroubles } from './troubles.ts';
-import { Unwanted } from './unwanted.ts';
+import { Troubles } from './troubles.ts';
 
 /** Lets a burst of a few tens through at once, and keeps the Job controller (about 20 syncs a second) from lagging. */
 const DEFAULT_JOBS_PER_SECOND = 20;
@@ -47,8 +51,6 @@ const DEFAULT_MAX_TIMEOUT_MS = 900_000;
 const DEFAULT_JOB_TTL_SECONDS = 60;
 /** How long a pod that failed by itself stays to be looked at (`kubectl logs`). */
 const FAILED_POD_KEEP_MS = 60_000;
-/** The least that leaves the end to the kubelet: 0 strikes the object off while the container may still run. */
-const MIN_GRACE_SECONDS = 1;
 /**
  * After the time a pod was given: then its node is taken to be gone (4). A kubelet that is there needs a second or two; but
  * once it waits out a long grace it hears of no shorter one (seen with 1.36), and the container goes on until then.
@@ -56,14 +58,9 @@ const MIN_GRACE_SECONDS = 1;
 const FORCE_AFTER_MS = 10_000;
 /** Created but not seen: it may have come and gone while no watch ran. Then it is asked for. */
 const UNSEEN_MS = 20_000;
-/** A pod that waits this long without a reason in its status: its events are asked for. */
-const TROUBLE_AFTER_MS = 1_000;
-const TROUBLE_EVERY_MS = 1_000;
-/** Once every one of them has waited for long (a large image): less often. */
-const TROUBLE_LONG_MS = 10_000;
-/** A clearing away that failed is tried again. */
-const RETRY_MS = 5_000;
-
+/** A creation that the API server asks to send again. */
+const MAX_CREATE_TRIES = 5;
+const CREATE_AGAIN_MS = 20;
 export interface KubernetesBackendOptions {
   readonly api: Api;
   /** Those it launches in and watches. */
@@ -100,12 +97,11 @@ export class KubernetesBackend implements Backend {
   private readonly tracked = new Map<string, TrackedPod>();
   /** When those that were told to go must be gone, by the clock's `now`. */
   private readonly killAt = new Map<string, number>();
-  private readonly unwanted: Unwanted;
-  private readonly troubles = new Map<string, Stuck>();
-  private readonly timers = new Set<{ cancel(): void }>();
+  private readonly timers: Timers;
+  private readonly troubles: Troubles;
+  private readonly remover: Remover;
   private readonly informers: readonly Informer[];
   private started: Promise<void> | undefined;
-  private lookingForTroubles = false;
   private state: 'open' | 'standing-down' | 'closed' = 'open';
   private listener: (event: BackendEvent) => void = () => {};
 
@@ -124,7 +120,25 @@ export class KubernetesBackend implements Backend {
     };
     this.poolKeys = new PoolKeys(api);
     this.rate = new JobRate(options.jobsPerSecond ?? DEFAULT_JOBS_PER_SECOND, clock);
-    this.unwanted = new Unwanted(clock);
+    const timers = new Timers(clock);
+    const { objects } = this;
+    this.timers = timers;
+    this.remover = new Remover({
+      api,
+      objects,
+      clock,
+      timers,
+      log,
+      onAbsent: (podId) => this.vanished(podId),
+    });
+    this.troubles = new Troubles({
+      api,
+      clock,
+      timers,
+      log,
+      tracked: () => this.tracked.values(),
+      onFound: (podId) => this.look(podId),
+    });
     this.informers = options.namespaces.flatMap((namespace) =>
       [PODS, JOBS].map((resource) => {
         const labelSelector = LAUNCHED_SELECTOR;
@@ -145,6 +159,7 @@ export class KubernetesBackend implements Backend {
 
   /** Milliseconds since the oldest of its watches was last known to be current. */
   get staleMs(): number {
+    if (this.started === undefined) return 0;
     return Math.max(0, ...this.informers.map((informer) => informer.staleMs));
   }
 
@@ -182,25 +197,43 @@ export class KubernetesBackend implements Backend {
       ending: false,
       toldLeaving: false,
     });
+    let proofKey: string;
+    let launchedAt: number;
+    let created: KubeObject;
     try {
       const functionUid = this.options.functionUid(functionKey);
-      const proofKey = await this.poolKeys.of(functionKey, functionUid);
+      proofKey = await this.poolKeys.of(functionKey, functionUid);
       if (made === 'job') await this.rate.turn();
       this.assertOpen();
-      const launchedAt = this.clock.epoch();
+      launchedAt = this.clock.epoch();
       const launch = { ...request, launchedAt, ...(functionUid !== undefined && { functionUid }) };
-      const created =
+      created =
         made === 'job'
-          ? await this.api.create(JOBS, namespace, jobObject(launch, this.settings))
-          : await this.api.create(PODS, namespace, podObject(launch, this.settings));
-      this.takenOn(podId, proofKey, launchedAt, created);
+          ? await this.create(JOBS, namespace, jobObject(launch, this.settings))
+          : await this.create(PODS, namespace, podObject(launch, this.settings));
     } catch (error) {
       this.tracked.delete(podId);
       // It may have been created all the same (1).
-      if (error instanceof ApiError && error.code === 'unreachable') this.unwanted.add(podId, true);
+      if (isTransient(error)) this.remover.refuse(podId, true);
       // Its namesake was deleted, or its Secret is beyond repair: look again next time.
       if (!(error instanceof SimmerError)) this.poolKeys.forget(functionKey);
       throw error instanceof SimmerError ? error : refusal(reasonOf(error), name);
+    }
+    this.takenOn(podId, proofKey, launchedAt, created);
+  }
+
+  /** Again, where the API server surely did nothing and says so: it is busy, or two launches met at one quota. */
+  private async create(resource: Resource, namespace: string, object: KubeObject) {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.api.create(resource, namespace, object);
+      } catch (error) {
+        const again =
+          error instanceof ApiError && (error.status === 429 || isReason(error, 'Conflict'));
+        if (!again || tries === MAX_CREATE_TRIES || this.state !== 'open') throw error;
+        const ms = Math.max(error.retryAfterMs, CREATE_AGAIN_MS * tries);
+        await new Promise<void>((resolve) => this.clock.after(ms, resolve));
+      }
     }
   }
 
@@ -221,11 +254,11 @@ export class KubernetesBackend implements Backend {
     });
     if (bare) this.listener({ type: 'identified', podId, uid, proofKey });
     this.look(podId);
-    this.later(UNSEEN_MS, () => this.checkUnseen(podId));
-    this.lookForTroubles();
+    this.timers.after(UNSEEN_MS, () => this.checkUnseen(podId));
+    this.troubles.watch();
     const now = this.tracked.get(podId);
     // It was to end before the API server had it.
-    if (now?.ending) this.removeSoon(podId, now, MIN_GRACE_SECONDS);
+    if (now?.ending) this.remover.removeSoon(now, MIN_GRACE_SECONDS);
   }
 
   private async checkUnseen(podId: string): Promise<void> {
@@ -237,9 +270,9 @@ export class KubernetesBackend implements Backend {
       const fieldSelector = `metadata.name=${podId}`;
       const { items } = await this.api.list(resource, tracked.namespace, { fieldSelector });
       if (items[0]?.metadata.uid !== tracked.uid) this.vanished(podId);
-      else this.later(UNSEEN_MS, () => this.checkUnseen(podId));
+      else this.timers.after(UNSEEN_MS, () => this.checkUnseen(podId));
     } catch {
-      this.later(UNSEEN_MS, () => this.checkUnseen(podId));
+      this.timers.after(UNSEEN_MS, () => this.checkUnseen(podId));
     }
   }
 
@@ -265,13 +298,13 @@ export class KubernetesBackend implements Backend {
     this.killAt.set(podId, killAt);
     const seconds = Math.max(MIN_GRACE_SECONDS, Math.ceil(graceMs / 1_000));
     try {
-      await this.remove(tracked, seconds);
+      await this.remover.remove(tracked, seconds);
     } catch (error) {
       // To be told again.
       this.killAt.delete(podId);
       throw error;
     }
-    this.later(seconds * 1_000 + FORCE_AFTER_MS, () => this.force(podId, killAt));
+    this.timers.after(seconds * 1_000 + FORCE_AFTER_MS, () => this.force(podId, killAt));
   }
 
   /** It is still there: strikes it off, whatever its node says (4). */
@@ -279,32 +312,7 @@ export class KubernetesBackend implements Backend {
     const tracked = this.tracked.get(podId);
     if (!tracked || this.killAt.get(podId) !== killAt) return;
     this.options.log.warn({ podId }, 'pod is struck off: it has not ended in its time');
-    this.removeSoon(podId, tracked, 0);
-  }
-
-  private async remove(tracked: TrackedPod, graceSeconds: number): Promise<void> {
-    const { podId, namespace, uid } = tracked;
-    let there: boolean;
-    if (tracked.made === 'pod') {
-      there = await this.api.remove(PODS, namespace, podId, { uid, graceSeconds });
-    } else {
-      // First the Job, so that it makes no other pod; its garbage collection would give the pod all of its own time.
-      this.unwanted.add(podId, true);
-      there = await this.api.remove(JOBS, namespace, podId, { uid, propagation: 'Background' });
-      for (const pod of this.podsOf(tracked)) {
-        const options = { uid: pod.uid, graceSeconds };
-        await this.api.remove(PODS, namespace, pod.name, options);
-      }
-    }
-    if (!there) this.vanished(podId);
-  }
-
-  private removeSoon(podId: string, tracked: TrackedPod, graceSeconds: number): void {
-    if (this.state !== 'open') return; // 3
-    this.remove(tracked, graceSeconds).catch((error: Error) => {
-      this.options.log.warn({ podId }, `cannot remove the pod for now: ${error.message}`);
-      this.later(RETRY_MS, () => this.removeSoon(podId, tracked, graceSeconds));
-    });
+    this.remover.removeSoon(tracked, 0);
   }
 
   // ---- what is there now ---------------------------------------------------------------------------------------------
@@ -313,50 +321,39 @@ export class KubernetesBackend implements Backend {
   private look(podId: string): void {
     const before = this.tracked.get(podId);
     if (!before) {
-      if (this.unwanted.has(podId)) this.removeUnwanted(podId); // 1
+      this.remover.look(podId); // 1
       return;
     }
     if (this.state === 'closed') return;
-    const sighting = this.sightingOf(before);
+    const seen = sightingOf(before, this.objects, this.troubles.of(podId)); // 2
+    const sighting = this.mended(before, seen);
     const { after, events } = step(before, sighting, this.clock.epoch());
+    const fresh = events.some((event) => event.type === 'identified');
+    // The pod of a Job that was ended before it had one.
+    if (fresh && after.ending) this.remover.removeSoon(after, MIN_GRACE_SECONDS);
     if (after.phase.name === 'gone') this.settle(after, sighting);
     else this.tracked.set(podId, after);
     for (const event of events) this.listener(event);
   }
 
-  private sightingOf(tracked: TrackedPod): Sighting {
-    const job = this.objects.job(tracked.podId);
-    const trouble = this.troubles.get(tracked.podId);
-    return {
-      pods: this.podsOf(tracked).map((pod) => this.withoutOurs(tracked, pod)),
-      job: job?.metadata.uid === tracked.uid ? viewJob(job) : undefined, // 2
-      ...(trouble !== undefined && { trouble }),
-    };
-  }
-
-  private podsOf(tracked: TrackedPod): PodView[] {
-    return this.objects
-      .pods(tracked.podId)
-      .filter((pod) =>
-        tracked.made === 'pod'
-          ? pod.metadata.uid === tracked.uid
-          : pod.metadata.ownerReferences?.some((owner) => owner.uid === tracked.uid),
-      ) // 2
-      .map(viewPod);
-  }
-
-  /** A pod that cannot start for want of the pool's Secret, which somebody deleted: that we can mend. */
-  private withoutOurs(tracked: TrackedPod, pod: PodView): PodView {
-    const { state } = pod;
-    if (state.name !== 'starting' || state.stuck?.code !== 'ContainerRefused') return pod;
+  /** A pod that cannot start for want of the pool's Secret, which somebody deleted: that is made again. */
+  private mended(tracked: TrackedPod, sighting: Sighting): Sighting {
     const { functionKey } = tracked;
-    if (!state.stuck.message.includes(poolSecretName(split(functionKey)[1]))) return pod;
-    if (this.state === 'open') {
-      this.poolKeys.restore(functionKey).catch((error: Error) => {
-        this.options.log.warn({ function: functionKey }, `cannot make its key: ${error.message}`);
-      });
-    }
-    return { ...pod, state: { name: 'starting', stuck: { ...state.stuck, hopeless: false } } };
+    const secret = poolSecretName(split(functionKey)[1]);
+    const pods = sighting.pods.map((pod): PodView => {
+      const { state } = pod;
+      if (state.name !== 'starting' || state.stuck?.code !== 'ContainerRefused') return pod;
+      if (!state.stuck.message.includes(`"${secret}"`)) return pod;
+      if (this.state === 'open') this.restoreKey(functionKey);
+      return { ...pod, state: { name: 'starting', stuck: { ...state.stuck, hopeless: false } } };
+    });
+    return { ...sighting, pods };
+  }
+
+  private restoreKey(functionKey: string): void {
+    this.poolKeys.restore(functionKey).catch((error: Error) => {
+      this.options.log.warn({ function: functionKey }, `cannot make its key: ${error.message}`);
+    });
   }
 
   /** It is over: what is left of it is cleared away, or left to be. */
@@ -364,78 +361,20 @@ export class KubernetesBackend implements Backend {
     const { podId } = tracked;
     this.tracked.delete(podId);
     this.killAt.delete(podId);
-    this.troubles.delete(podId);
+    this.troubles.forget(podId);
     const current = last.pods.at(-1);
     if (tracked.made === 'pod') {
       if (current === undefined || current.deleting !== undefined) return;
       const failed = current.state.name === 'exited' && !current.state.clean;
       const keepMs = failed && !tracked.ending ? FAILED_POD_KEEP_MS : 0;
-      this.later(keepMs, () => this.removeSoon(podId, tracked, MIN_GRACE_SECONDS));
+      this.timers.after(keepMs, () => this.remover.removeSoon(tracked, MIN_GRACE_SECONDS));
       return;
     }
     // A Job whose pod ended by itself finishes by itself, and goes by its ttl. One that lost its pod is not to make another.
     const over = current?.state.name === 'exited' && current.deleting === undefined;
-    this.unwanted.add(podId, !over);
+    this.remover.refuse(podId, !over);
     if (!over && last.job && !last.job.finished && !last.job.deleting) {
-      this.removeSoon(podId, tracked, MIN_GRACE_SECONDS);
-    }
-  }
-
-  private removeUnwanted(podId: string): void {
-    if (this.state !== 'open') return; // 3
-    const swallow = (error: Error) =>
-      this.options.log.warn({ podId }, `cannot remove what nobody wants: ${error.message}`);
-    for (const pod of this.objects.pods(podId)) {
-      const { deleting, state, name, uid } = viewPod(pod);
-      if (deleting !== undefined || state.name === 'exited') continue;
-      const { namespace = '' } = pod.metadata;
-      this.api
-        .remove(PODS, namespace, name, { uid, graceSeconds: MIN_GRACE_SECONDS })
-        .catch(swallow);
-    }
-    const job = this.objects.job(podId);
-    if (!job || !this.unwanted.withJob(podId)) return;
-    const { uid, finished, deleting } = viewJob(job);
-    const { namespace = '' } = job.metadata;
-    if (finished || deleting) return;
-    this.api.remove(JOBS, namespace, podId, { uid }).catch(swallow);
-  }
-
-  // ---- why something does not start ----------------------------------------------------------------------------------
-
-  private lookForTroubles(): void {
-    if (this.lookingForTroubles || this.state === 'closed') return;
-    const since = [...this.tracked.values()]
-      .filter((tracked) => tracked.phase.name === 'pending')
-      .map((tracked) => tracked.launchedAt);
-    if (since.length === 0) return;
-    const long = this.clock.epoch() - Math.max(...since) > TROUBLE_LONG_MS;
-    this.lookingForTroubles = true;
-    this.later(long ? TROUBLE_LONG_MS : TROUBLE_EVERY_MS, async () => {
-      await this.askForTroubles();
-      this.lookingForTroubles = false;
-      this.lookForTroubles();
-    });
-  }
-
-  private async askForTroubles(): Promise<void> {
-    const latest = this.clock.epoch() - TROUBLE_AFTER_MS;
-    const asked = new Map<string, Set<'Job' | 'Pod'>>();
-    for (const tracked of this.tracked.values()) {
-      const { phase, namespace, launchedAt, made } = tracked;
-      if (phase.name !== 'pending' || phase.stuck !== undefined || launchedAt > latest) continue;
-      const kinds = asked.get(namespace) ?? new Set();
-      const kind = made === 'job' && tracked.uids.length === 0 ? 'Job' : 'Pod';
-      asked.set(namespace, kinds.add(kind));
-    }
-    for (const [namespace, kinds] of asked) {
-      const found = await findTroubles(this.api, namespace, kinds, this.options.log);
-      for (const { podId, uid, uids, phase } of [...this.tracked.values()]) {
-        const trouble = [uid, ...uids].map((id) => found.get(id)).find((t) => t !== undefined);
-        if (phase.name !== 'pending' || trouble === undefined) continue;
-        this.troubles.set(podId, trouble);
-        this.look(podId);
-      }
+      this.remover.removeSoon(tracked, MIN_GRACE_SECONDS);
     }
   }
 
@@ -449,68 +388,31 @@ export class KubernetesBackend implements Backend {
   async adopt(): Promise<readonly FoundPod[]> {
     await this.start();
     const functionKeys = new Set(this.objects.all().map(functionKeyOf));
-    const keys = new Map<string, string>();
-    for (const functionKey of functionKeys) {
-      keys.set(functionKey, await this.poolKeys.found(functionKey));
-    }
+    const keys = new Map(
+      await Promise.all(
+        [...functionKeys].map(async (key) => [key, await this.poolKeys.found(key)] as const),
+      ),
+    );
     const found: FoundPod[] = [];
     for (const podId of this.objects.podIds()) {
       const proofKey = keys.get(functionKeyOf(this.objects.first(podId)));
-      const tracked = proofKey !== undefined && this.take(podId, proofKey);
-      if (!tracked) continue;
+      if (proofKey === undefined || this.tracked.has(podId)) continue;
+      const launch = foundLaunch(podId, this.objects, proofKey);
+      if (launch.state === 'over') this.remover.removeSoon(launch.tracked, MIN_GRACE_SECONDS);
+      if (launch.state !== 'live') continue;
+      const { tracked } = launch;
       const { uids, launchedAt } = tracked;
+      this.tracked.set(podId, tracked);
       found.push({ ...backendPodOf(tracked), uids, proofKey, launchedAt });
     }
-    this.lookForTroubles();
+    this.troubles.watch();
     return found;
-  }
-
-  private take(podId: string, proofKey: string): TrackedPod | undefined {
-    if (this.tracked.has(podId)) return undefined;
-    const job = this.objects.job(podId);
-    const object = job ?? this.objects.first(podId);
-    const { labels = {}, namespace = '', uid = '', ownerReferences = [] } = object.metadata;
-    const made = job || ownerReferences.some((owner) => owner.kind === 'Job') ? 'job' : 'pod';
-    const tracked: TrackedPod = {
-      podId,
-      kind: labels[LABEL.kind] === 'job' ? 'job' : 'pool',
-      functionKey: functionKeyOf(object),
-      namespace,
-      revision: labels[LABEL.revision] ?? '',
-      made,
-      launchedAt: launchedAtOf(object),
-      proofKey,
-      uid,
-      label: '',
-      phase: { name: 'pending', stuck: undefined },
-      uids: [],
-      seen: true,
-      ending: false,
-      toldLeaving: false,
-    };
-    const pods = this.podsOf(tracked);
-    const live = pods.filter((pod) => pod.state.name !== 'exited');
-    if (made === 'job') {
-      if (!job || viewJob(job).finished || viewJob(job).deleting) return undefined;
-      if (pods.length > 0 && live.length === 0) return undefined;
-    } else if (live.length === 0) {
-      this.removeSoon(podId, tracked, MIN_GRACE_SECONDS);
-      return undefined;
-    }
-    if (live.length > 0 && live.every((pod) => pod.deleting !== undefined)) return undefined;
-    const taken: TrackedPod = {
-      ...tracked,
-      label: live.at(-1)?.name ?? '',
-      uids: live.map((pod) => pod.uid),
-      phase: live.some((pod) => pod.state.name === 'running') ? { name: 'running' } : tracked.phase,
-    };
-    this.tracked.set(podId, taken);
-    return taken;
   }
 
   /** Another control plane takes over: no more writes; events go on to be told (3). */
   standDown(): void {
     if (this.state === 'open') this.state = 'standing-down';
+    this.remover.stop();
     this.rate.close();
   }
 
@@ -519,8 +421,8 @@ export class KubernetesBackend implements Backend {
     this.state = 'closed';
     this.rate.close();
     for (const informer of this.informers) informer.stop();
-    for (const timer of this.timers) timer.cancel();
-    this.timers.clear();
+    this.remover.stop();
+    this.timers.close();
   }
 
   private assertOpen(): void {
@@ -528,25 +430,11 @@ export class KubernetesBackend implements Backend {
     const why = this.state === 'closed' ? 'the backend is closed' : 'another control plane leads';
     throw refusal(why);
   }
-
-  private later(ms: number, what: () => void): void {
-    if (this.state === 'closed') return;
-    const timer = this.clock.after(ms, () => {
-      this.timers.delete(timer);
-      what();
-    });
-    this.timers.add(timer);
-  }
 }
 
 function backendPodOf(tracked: TrackedPod): BackendPod {
   const { podId, kind, functionKey, label, revision } = tracked;
   return { podId, kind, functionKey, label, revision };
-}
-
-function functionKeyOf(object: KubeObject): string {
-  const { namespace, labels } = object.metadata;
-  return `${namespace}/${labels?.[LABEL.function] ?? ''}`;
 }
 
 function refusal(reason: string, functionName = ''): SimmerError {
