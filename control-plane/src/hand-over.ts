@@ -16,10 +16,12 @@ const POLL_MS = 20;
 export interface HandOverPorts {
   /** Asks the control thread for a successor; `onSuccessor` is to be called with the answer. */
   ask(): void;
+  /** From now on answers close their connections, so that clients ask for an address anew. */
+  closeConnections(): void;
   /** Sends the pods to the next leader. `force`: those of functions whose calls still wait, too. */
   sendPods(address: string, force: boolean): void;
-  /** Invocations that have not ended. */
-  live(): number;
+  /** Every function's pods were sent on, and no invocation is left. */
+  isEmpty(): boolean;
   /** Nothing more is to be waited for. */
   done(): void;
   readonly graceMs: number;
@@ -50,6 +52,7 @@ export class HandOver {
       return;
     }
     this.state = 'settling';
+    this.ports.closeConnections();
     this.ports.after(SETTLE_MS, () => this.leave(address));
   }
 
@@ -59,7 +62,7 @@ export class HandOver {
     const giveUpAt = ports.now() + ports.graceMs;
     ports.sendPods(address, false);
     const look = (): void => {
-      if (ports.live() > 0 && ports.now() < giveUpAt) {
+      if (!ports.isEmpty() && ports.now() < giveUpAt) {
         ports.after(POLL_MS, look);
         return;
       }

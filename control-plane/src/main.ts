@@ -149,7 +149,10 @@ async function serve(config: Config): Promise<void> {
   const handOver = new HandOver({
     ask: () => post({ type: 'succeed' }),
     sendPods: (address, force) => void core.onMessage({ type: 'hand-over', address, force }),
-    live: () => scheduler.live,
+    closeConnections() {
+      scheduler.leaving = true;
+    },
+    isEmpty: () => core.sendOff.isDone,
     done: drain,
     graceMs: config.shutdownGraceMs,
     now,

@@ -10,7 +10,8 @@ function setUp() {
   const handOver = new HandOver({
     ask: () => void told.push('ask'),
     sendPods: (address, force) => void told.push(`${address}${force ? ' by force' : ''}`),
-    live: () => calls.live,
+    closeConnections: () => void told.push('close'),
+    isEmpty: () => calls.live === 0,
     done: () => void told.push('done'),
     graceMs: 10_000,
     now: () => clock.now(),
@@ -33,12 +34,12 @@ t.test('pods stay until clients are led away, and calls have ended before it doe
   handOver.begin();
   handOver.onSuccessor('wss://next');
   clock.advance(1_000);
-  t.strictSame(told, ['ask'], 'clients may still come here');
+  t.strictSame(told, ['ask', 'close'], 'clients may still come here');
   clock.advance(1_000);
-  t.strictSame(told, ['ask', 'wss://next']);
+  t.strictSame(told, ['ask', 'close', 'wss://next']);
   calls.live = 0;
   clock.advance(20);
-  t.strictSame(told, ['ask', 'wss://next', 'wss://next by force', 'done']);
+  t.strictSame(told, ['ask', 'close', 'wss://next', 'wss://next by force', 'done']);
 });
 
 t.test('what does not end within the grace is not waited for', async (t) => {
@@ -58,8 +59,8 @@ t.test('one that was deposed hands over unasked; one that nobody follows goes on
   t.strictSame(told, []);
   handOver.onSuccessor('wss://next');
   clock.advance(2_000);
-  t.strictSame(told, ['wss://next', 'wss://next by force', 'done']);
+  t.strictSame(told, ['close', 'wss://next', 'wss://next by force', 'done']);
   handOver.onSuccessor('wss://another');
   handOver.begin();
-  t.equal(told.length, 3, 'once');
+  t.equal(told.length, 4, 'once');
 });

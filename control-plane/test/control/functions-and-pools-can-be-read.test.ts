@@ -14,6 +14,9 @@ const pod = (podId: string, phase: PodPhase, more: Partial<Pod> = {}): Pod => ({
   backend: 'process',
   credential: 'secret',
   launchedAt: 4_000,
+  adopted: false,
+  needed: false,
+  stuck: undefined,
   label: '4711',
   phase,
   ...more,
@@ -70,6 +73,7 @@ function setUp() {
       message: 'exit code 1',
       at: '2026-01-01T00:00:00.000Z',
       count: 1,
+      hopeless: false,
     },
   };
   const counters = new FunctionCounters(memory, 1);

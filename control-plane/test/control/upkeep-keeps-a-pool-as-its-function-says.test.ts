@@ -13,6 +13,9 @@ const pod = (phase: PodPhase, revision = 'r1', kind: Pod['kind'] = 'pool'): Pod 
   backend: 'process',
   credential: 'x',
   launchedAt: 0,
+  adopted: false,
+  needed: false,
+  stuck: undefined,
   label: undefined,
   phase,
 });
