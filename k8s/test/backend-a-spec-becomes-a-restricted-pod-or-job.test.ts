@@ -203,6 +203,13 @@ t.test('a Job lives long enough for one invocation, however short its life is se
   t.equal(job.spec.activeDeadlineSeconds, 132);
 });
 
+t.test('a grace of days is no more than a runtime takes', async (t) => {
+  const env = envOf(pod({ template: { terminationGracePeriodSeconds: 604_800 } }));
+  t.match(env['SIMMER_GRACE_MS'], { value: '86400000' });
+  const none = envOf(pod({ template: { terminationGracePeriodSeconds: 0 } }));
+  t.match(none['SIMMER_GRACE_MS'], { value: '0' });
+});
+
 t.test('overflow may be bare pods, and a pool never is of Jobs', async (t) => {
   t.notOk(isJob(launchOf({ overflowKind: 'Pod' }, { kind: 'job' })));
   t.notOk(isJob(launchOf({}, { kind: 'pool' })));

@@ -95,6 +95,8 @@ export class KubernetesBackend implements Backend {
   private readonly rate: JobRate;
   private readonly objects = new ObjectTable();
   private readonly tracked = new Map<string, TrackedPod>();
+  /** Ids that `adopt` has told of. */
+  private readonly found = new Set<string>();
   /** When those that were told to go must be gone, by the clock's `now`. */
   private readonly killAt = new Map<string, number>();
   private readonly timers: Timers;
@@ -287,8 +289,12 @@ export class KubernetesBackend implements Backend {
   // ---- ending --------------------------------------------------------------------------------------------------------
 
   async terminate(podId: string, graceMs: number): Promise<void> {
+    if (this.state !== 'open') return; // 3
     const tracked = this.tracked.get(podId);
-    if (!tracked || this.state !== 'open') return; // 3
+    if (!tracked) {
+      this.endFound(podId);
+      return;
+    }
     this.tracked.set(podId, { ...tracked, ending: true });
     if (tracked.phase.name === 'creating') return;
     const killAt = this.clock.now() + graceMs;
@@ -305,6 +311,16 @@ export class KubernetesBackend implements Backend {
       throw error;
     }
     this.timers.after(seconds * 1_000 + FORCE_AFTER_MS, () => this.force(podId, killAt));
+  }
+
+  /**
+   * One that was found may end before whoever asked for it has taken it over, and then nobody hears of it; asked to end it
+   * after that, we tell again.
+   */
+  private endFound(podId: string): void {
+    if (!this.found.delete(podId)) return;
+    const reason = 'it ended before it was taken over';
+    this.listener({ type: 'exited', podId, reason, at: this.clock.epoch(), blameless: true });
   }
 
   /** It is still there: strikes it off, whatever its node says (4). */
@@ -403,6 +419,7 @@ export class KubernetesBackend implements Backend {
       const { tracked } = launch;
       const { uids, launchedAt } = tracked;
       this.tracked.set(podId, tracked);
+      this.found.add(podId);
       found.push({ ...backendPodOf(tracked), uids, proofKey, launchedAt });
     }
     this.troubles.watch();

@@ -32,6 +32,8 @@ import {
 const TERMINATION_SLACK_MS = 2_000;
 /** The runtime ends by itself this much ahead of the kubelet's SIGKILL, so that its last results leave. */
 const KILL_MARGIN_MS = 1_000;
+/** The longest grace that a runtime takes. */
+const MAX_RUNTIME_GRACE_MS = 86_400_000;
 
 /** What is the same for every launch. */
 export interface TemplateSettings {
@@ -190,7 +192,8 @@ function podSpecOf(launch: Launch, settings: TemplateSettings): object {
 function environmentOf(launch: Launch, settings: TemplateSettings, terminationSeconds: number) {
   const { spec, functionKey } = launch;
   const [, name] = split(functionKey);
-  const graceMs = Math.max(0, terminationSeconds * 1_000 - KILL_MARGIN_MS);
+  const untilKillMs = Math.max(0, terminationSeconds * 1_000 - KILL_MARGIN_MS);
+  const graceMs = Math.min(untilKillMs, MAX_RUNTIME_GRACE_MS);
   const value = (key: string, text: string) => ({ name: key, value: text });
   return [
     value(RUNTIME_ENV.address, launch.address),

@@ -50,6 +50,11 @@ else {
     await api.remove(PODS, namespace, label ?? '', { graceSeconds: 1 });
     t.match(await second.told(job.podId, 'exited'), { blameless: true });
     t.notOk(second.typesOf(bare.podId).includes('exited'));
+
+    // Whoever takes it over too late to hear of its end is told when he asks for it.
+    await second.backend.terminate(job.podId, 0);
+    await second.backend.terminate(job.podId, 0);
+    t.equal(second.typesOf(job.podId).filter((type) => type === 'exited').length, 2);
   });
 
   t.test('two functions have two keys, one function one, also for another backend', async (t) => {
