@@ -2,11 +2,12 @@
  * The finalizer that holds a deleted Function until its pods are drained.
  *
  * Invariants:
- *  1. One write at a time, each for an object as it was last seen: whoever wrote in between wins, and the change that
- *     this brings asks again.
+ *  1. Each write is for an object as it was last seen: whoever wrote in between wins, and the change that this brings
+ *     asks again.
  *  2. Nothing is written while another control plane may lead.
  */
 import { type Api, FUNCTIONS, isReason, type KubeLog, type KubeObject } from '../api/api.ts';
+import { inLanes } from '../api/lanes.ts';
 
 export const DRAIN_FINALIZER = 'simmer.dev/drain';
 
@@ -50,8 +51,8 @@ export class Finalizers {
     });
   }
 
-  private async writeAll(): Promise<void> {
-    for (const [key, wanted] of this.wanted) {
+  private writeAll(): Promise<void> {
+    return inLanes(this.wanted, async ([key, wanted]) => {
       if (this.closed || !this.mayWrite()) return; // 2
       this.wanted.delete(key);
       try {
@@ -59,14 +60,14 @@ export class Finalizers {
         this.lastProblem = '';
       } catch (error) {
         // Changed or gone meanwhile: the change that this brings asks again.
-        if (isReason(error, 'Conflict') || isReason(error, 'NotFound')) continue;
+        if (isReason(error, 'Conflict') || isReason(error, 'NotFound')) return;
         const { message } = error as Error;
         if (message !== this.lastProblem) {
           this.log.error({ function: key }, `cannot set the finalizer: ${message}`);
         }
         this.lastProblem = message;
       }
-    }
+    });
   }
 
   private async write({ object, present }: Wanted): Promise<void> {

@@ -14,6 +14,7 @@
 import type { ManifestIssue } from '@simmer/protocol/manifest';
 import { type Api, FUNCTIONS, isReason, type KubeLog, type KubeObject } from '../api/api.ts';
 import { type Clock, systemClock } from '../api/clock.ts';
+import { inLanes } from '../api/lanes.ts';
 import { Budget } from './budget.ts';
 import { type Condition, conditionsOf, type Judged, troublesOf } from './conditions.ts';
 import { Events, type Regarding } from './events.ts';
@@ -143,10 +144,11 @@ export class StatusWriter {
     this.forget(keys);
     // Within a weight whoever has waited longest.
     due.sort((a, b) => ORDER[a.weight] - ORDER[b.weight] || a.written.at - b.written.at);
-    for (const given of due) {
+    await inLanes(due, async (given) => {
       if (this.closed || !this.mayWrite()) return; // 2
       if (this.afford(given)) await this.apply(given);
-    }
+    });
+    if (this.closed || !this.mayWrite()) return; // 2
     await this.events.report(regarding);
     this.lastProblem = '';
   }
