@@ -1,7 +1,7 @@
 import t from 'tap';
+import { poolStatus } from '../../src/control/pool-status.ts';
 import { HEALTHY } from '../../src/control/pools/backoff.ts';
 import type { Pod, Pool } from '../../src/control/pools/pool.ts';
-import { poolStatus } from '../../src/control/pool-status.ts';
 import { allocateCounters, FunctionCounters } from '../../src/shared/counters.ts';
 import { registered } from './fakes.ts';
 

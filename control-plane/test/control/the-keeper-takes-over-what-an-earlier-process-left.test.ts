@@ -139,3 +139,12 @@ t.test('a pod that its node lost before it was ready is no crash', async (t) => 
   t.match(s.keeper.pool('default/f'), { backoff: { state: 'healthy' } });
   t.equal(s.backend.launched.length, 2);
 });
+
+t.test('what becomes of a pod before its function is known is not forgotten', async (t) => {
+  const s = setUp([foundPod('f-old-1', 'f')]);
+  await s.keeper.findPods();
+  s.backend.tell({ type: 'exited', podId: 'f-old-1', reason: 'evicted', at: 0, blameless: true });
+  s.keeper.apply([registered('f', { minReplicas: 1 })]);
+  t.match(s.of('pod-exited'), [{ podId: 'f-old-1', reason: 'evicted' }]);
+  t.equal(s.backend.launched.length, 1);
+});

@@ -1,5 +1,5 @@
 /** What an earlier process left running, from its discovery until its functions are known. */
-import type { Backend, FoundPod } from '@simmer/protocol/backend';
+import type { Backend, BackendEvent, FoundPod } from '@simmer/protocol/backend';
 import type { Pod } from './pool.ts';
 
 /** A pod of an earlier process dials again within a second or two, or its node is gone. */
@@ -8,22 +8,29 @@ const ADOPTION_MS = 30_000;
 export interface Found {
   readonly backend: Backend;
   readonly pod: FoundPod;
+  /** What became of it since, in order: not to be told before the pod is known. */
+  readonly events: readonly BackendEvent[];
 }
 
 export class FoundPods {
-  private found: readonly Found[] = [];
+  private found = new Map<string, Found & { readonly events: BackendEvent[] }>();
 
   async search(backends: readonly Backend[]): Promise<void> {
     const lists = backends.map(async (backend) =>
-      (await backend.adopt()).map((pod) => ({ backend, pod })),
+      (await backend.adopt()).map((pod) => ({ backend, pod, events: [] })),
     );
-    this.found = (await Promise.all(lists)).flat();
+    for (const found of (await Promise.all(lists)).flat()) this.found.set(found.pod.podId, found);
+  }
+
+  /** An event of a pod that nobody knows yet; others are none of its business. */
+  keep(event: BackendEvent): void {
+    this.found.get(event.podId)?.events.push(event);
   }
 
   /** Each once. */
   take(): readonly Found[] {
-    const { found } = this;
-    this.found = [];
+    const found = [...this.found.values()];
+    this.found.clear();
     return found;
   }
 }

@@ -118,7 +118,8 @@ export class PoolKeeper {
 
   private takeOverFound(): void {
     const { clock, log, send } = this.options;
-    for (const found of this.found.take()) {
+    const all = this.found.take();
+    for (const found of all) {
       const { podId, functionKey, launchedAt, uids, proofKey } = found.pod;
       const pool = this.table.get(functionKey);
       if (pool === undefined) {
@@ -130,6 +131,8 @@ export class PoolKeeper {
       for (const uid of uids) send({ type: 'pod-identified', podId, uid, proofKey });
       log.debug({ function: pool.key, podId }, 'pod taken over');
     }
+    // Once all are there: what a pool needs is asked of the whole of it.
+    for (const { events } of all) for (const event of events) this.onBackendEvent(event);
   }
 
   // ---- from the registry -------------------------------------------------------------------------------------------
@@ -258,7 +261,10 @@ export class PoolKeeper {
 
   private onBackendEvent(event: BackendEvent): void {
     const found = this.byPod.get(event.podId);
-    if (!found) return;
+    if (!found) {
+      this.found.keep(event);
+      return;
+    }
     const { pool, pod } = found;
     switch (event.type) {
       case 'started': {
