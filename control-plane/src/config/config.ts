@@ -31,6 +31,8 @@ export interface Config {
   /** '' : none. */
   readonly podService: string;
   readonly podPlain: boolean;
+  /** '' : a CA of our own. */
+  readonly podTlsSecret: string;
   readonly runtimeImage: string;
   readonly allowAnonymous: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';

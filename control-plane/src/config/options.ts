@@ -268,6 +268,13 @@ export const OPTIONS: readonly Option[] = [
     'Kubernetes: let pods connect without TLS. For measuring what TLS costs, and for meshes that encrypt by themselves.',
   ),
   option(
+    'pod-tls-secret',
+    'podTlsSecret',
+    text('NAME', 'the name of a Secret', /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/),
+    '',
+    'Kubernetes: Secret of type kubernetes.io/tls, in `instance-namespace`, with the certificate of the pod port and its CA, as cert-manager makes it. By default the control plane makes its own CA.',
+  ),
+  option(
     'runtime-image',
     'runtimeImage',
     imageName,

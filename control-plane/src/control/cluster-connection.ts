@@ -42,7 +42,13 @@ export async function connect({ config }: ControlThreadData, log: Log): Promise<
       mayWrite,
     });
   const keys = config.backends.includes('kubernetes')
-    ? await patiently(() => ensureKeys(api, config.instanceNamespace), log)
+    ? await patiently(
+        () =>
+          ensureKeys(api, config.instanceNamespace, {
+            ...(config.podTlsSecret !== '' && { tlsSecret: config.podTlsSecret }),
+          }),
+        log,
+      )
     : undefined;
   const backend =
     keys &&

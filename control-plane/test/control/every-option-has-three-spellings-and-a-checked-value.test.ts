@@ -31,6 +31,7 @@ const DEFAULTS: Config = {
   podAddress: '',
   podService: '',
   podPlain: false,
+  podTlsSecret: '',
   runtimeImage: 'localhost/simmer/runtime:dev',
 };
 
@@ -51,6 +52,7 @@ const OTHERS: Record<string, [string, unknown]> = {
   'pod-address': ['ws://10.0.0.1:8082', 'ws://10.0.0.1:8082'],
   'pod-service': ['ws://pods.other:8082', 'ws://pods.other:8082'],
   'pod-plain': ['true', true],
+  'pod-tls-secret': ['pods-tls', 'pods-tls'],
   'runtime-image': ['example/runtime:1', 'example/runtime:1'],
   'allow-anonymous': ['true', true],
   'log-level': ['debug', 'debug'],
