@@ -29,4 +29,4 @@ USER 1000:1000
 # The handler's path is relative to it.
 WORKDIR /function
 # node is process 1: SIGTERM reaches the runtime, which finishes what it runs and exits 0.
-ENTRYPOINT ["node", "--experimental-async-context-frame", "/simmer/runtime.cjs"]
+ENTRYPOINT ["node", "--experimental-async-context-frame", "--min-semi-space-size=8", "/simmer/runtime.cjs"]
