@@ -61,6 +61,8 @@ export class Invocation extends TimerNode {
   // Its place in the queue.
   prev: Invocation | null = null;
   next: Invocation | null = null;
+  /** The next in its chain of `Pod.running`. */
+  nextRunning: Invocation | null = null;
   private readonly owner: InvocationOwner;
 
   constructor(

@@ -15,6 +15,7 @@ import type { FunctionSource } from '@simmer/protocol/registry';
 import type { Gauge } from '../shared/counters.ts';
 import type { FunctionState } from './function-state.ts';
 import type { Invocation } from './invocation.ts';
+import { Running } from './running.ts';
 import { TimerNode } from './timing-wheel.ts';
 
 export type PodState =
@@ -67,7 +68,7 @@ export class Pod extends TimerNode {
   /** Its first result is still to come, and will be observed as the cold start's last phase. */
   cold = true;
   /** Attempts by stream; and attempts of earlier sockets that it still runs (they hold slots too). */
-  readonly running = new Map<number, Invocation>();
+  readonly running = new Running();
   orphans = 0;
   /** Drain it as soon as it idles and nothing waits: Jobs, and pods of a deleted function. */
   leaveWhenIdle: boolean;

@@ -186,7 +186,7 @@ export class Scheduler implements InvocationOwner {
     counters.countPlacement(kind);
     counters.observe(HISTOGRAM.wait, now - invocation.arrivedAt);
     counters.addGauge('running', 1);
-    pod.running.set(invocation.stream, invocation);
+    pod.running.add(invocation);
     this.pods.onLoadChanged(pod);
     if (this.ports.debug) this.tracePlacement(invocation, pod, now);
     pod.link?.invoke(invocation, Math.max(1, Math.floor(invocation.deadlineAt - now)));

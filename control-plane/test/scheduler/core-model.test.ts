@@ -115,7 +115,9 @@ const LEAVING_STEPS: Record<string, Step> = {
 };
 
 function withRunning(w: World, pick: number, act: (pod: Pod, stream: number) => void): void {
-  const running = pods(w).flatMap((pod) => [...pod.running.keys()].map((s) => [pod, s] as const));
+  const running = pods(w).flatMap((pod) =>
+    pod.running.values().map((i) => [pod, i.stream] as const),
+  );
   const found = one(running, pick);
   if (found !== undefined) act(found[0], found[1]);
 }

@@ -207,7 +207,11 @@ export class Harness {
   }
 
   /** The pod answers the oldest attempt that it runs, or the one named. */
-  answer(pod: Pod, outcome: Outcome = 'ok', stream = [...pod.running.keys()][0] as number): void {
+  answer(
+    pod: Pod,
+    outcome: Outcome = 'ok',
+    stream = pod.running.values()[0]?.stream as number,
+  ): void {
     this.core.scheduler.onResult(pod, stream, outcome, '', outcome === 'ok' ? '' : 'no', null);
   }
 
