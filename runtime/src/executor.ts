@@ -7,7 +7,7 @@
  *      told that its slot is free.
  *  E3. What the control plane said ended an attempt stands above what the handler then made of it.
  */
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import type { Invoke, Welcome } from '@simmer/protocol/frames';
 import type { AbortCause, Host } from './attempt.ts';
 import { Attempt, isSilent } from './attempt.ts';
@@ -31,6 +31,8 @@ export class Executor implements Host {
   /** Runs when the last attempt has ended. */
   onIdle: () => void = () => {};
   private readonly storage = new AsyncLocalStorage<Attempt>();
+  /** The context of no attempt. */
+  private readonly outside = new AsyncResource('SimmerExecutor');
 
   constructor(functionKey: string, capacity: number) {
     this.functionKey = functionKey;
@@ -43,8 +45,12 @@ export class Executor implements Host {
     return this.storage.getStore();
   }
 
+  /**
+   * As `storage.run` does, which makes two contexts for it, each a copy of the one before: its own, and another to go
+   * back. From outside of all attempts one new context is enough, and the way back is the resource's.
+   */
   runAs<A extends unknown[]>(attempt: Attempt, fn: (...args: A) => void, ...args: A): void {
-    this.storage.run(attempt, fn, ...args);
+    this.outside.runInAsyncScope(enter<A>, undefined, this.storage, attempt, fn, args);
   }
 
   /** Starts an attempt. */
@@ -111,6 +117,16 @@ export class Executor implements Host {
     attempt.countedBy?.freeSlot();
     if (this.running.size === 0) this.onIdle();
   }
+}
+
+function enter<A extends unknown[]>(
+  storage: AsyncLocalStorage<Attempt>,
+  attempt: Attempt,
+  fn: (...args: A) => void,
+  args: A,
+): void {
+  storage.enterWith(attempt);
+  fn(...args);
 }
 
 /** E3 */
