@@ -18,6 +18,7 @@ import { problem } from '@simmer/protocol/errors';
 import type { HeaderPairs } from '@simmer/protocol/frames';
 import { traceIdOf } from './ids.ts';
 import type { Invocation } from './invocation.ts';
+import { letGo } from './let-go.ts';
 import type { Reply } from './reply.ts';
 import type { Flushable, TurnBatch } from './turn-batch.ts';
 import type { HttpResponse } from './uws.ts';
@@ -100,16 +101,21 @@ export class HttpReply implements Reply, Flushable {
 
   // ---- Reply -------------------------------------------------------------------------------------------------------
 
-  value(invocation: Invocation, output: Uint8Array): void {
+  value(invocation: Invocation, pieces: readonly Uint8Array[] | null, last: Uint8Array): void {
     const { id } = invocation;
     const start = BEFORE_ID.length + id.length + AFTER_ID.length;
-    const body = Buffer.allocUnsafe(start + output.length + 1);
+    const body = Buffer.allocUnsafe(start + invocation.partBytes + last.length + 1);
     body.set(BEFORE_ID);
     let at = BEFORE_ID.length;
     for (let i = 0; i < id.length; i++) body[at++] = id.charCodeAt(i);
     body.set(AFTER_ID, at);
-    body.set(output, start);
-    body[start + output.length] = AFTER_OUTPUT;
+    at = start;
+    for (const piece of pieces ?? NO_PIECES) {
+      body.set(piece, at);
+      at += piece.length;
+    }
+    body.set(last, at);
+    body[at + last.length] = AFTER_OUTPUT;
     this.contentType = JSON_TYPE;
     this.whole(invocation, 200, body);
   }
@@ -217,8 +223,12 @@ export class HttpReply implements Reply, Flushable {
 
   /** Called corked. */
   write(): void {
+    const { body, pieces } = this;
     if (this.state === 'whole') this.writeWhole();
     else this.writePieces();
+    // uWebSockets.js has written them, or has copies.
+    letGo(body);
+    pieces.forEach(letGo);
   }
 
   private writeWhole(): void {

@@ -7,8 +7,11 @@ import type { HeaderPairs } from '@simmer/protocol/frames';
 import type { Invocation } from './invocation.ts';
 
 export interface Reply {
-  /** The whole result of a `value` invocation, as JSON. `body` is a view: copy what is kept past the call. */
-  value(invocation: Invocation, body: Uint8Array): void;
+  /**
+   * The whole result of a `value` invocation, as JSON: the pieces that came before its end, if any, then `last`. All are
+   * views: copy what is kept past the call.
+   */
+  value(invocation: Invocation, pieces: readonly Uint8Array[] | null, last: Uint8Array): void;
   /** A raw response begins. Nothing has gone to the client yet; its body or first piece follows. */
   head(invocation: Invocation, status: number, headers: HeaderPairs): void;
   /**

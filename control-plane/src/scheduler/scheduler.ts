@@ -17,6 +17,7 @@ import type { LogLine, ToControl } from '../shared/messages.ts';
 import { type AdmissionInput, refuse, retryAfterSeconds } from './admission.ts';
 import type { FunctionState } from './function-state.ts';
 import { type Invocation, type InvocationOwner, NO_BODY } from './invocation.ts';
+import { letGo } from './let-go.ts';
 import type { Misses } from './misses.ts';
 import type { Pod } from './pod.ts';
 import type { PodLifecycle } from './pod-lifecycle.ts';
@@ -260,7 +261,7 @@ export class Scheduler implements InvocationOwner {
   private succeed(invocation: Invocation, body: Uint8Array | null, now: number): void {
     const { reply, parts } = invocation;
     if (invocation.form === 'value') {
-      reply.value(invocation, parts === null ? (body ?? NO_BODY) : joined(parts, body));
+      reply.value(invocation, parts, body ?? NO_BODY);
     } else {
       reply.end(invocation, body);
     }
@@ -354,7 +355,9 @@ export class Scheduler implements InvocationOwner {
     this.live--;
     this.hold(invocation, -invocation.heldBytes);
     // What was held is let go even while a cancelled attempt keeps the invocation itself alive.
+    letGo(invocation.body);
     invocation.body = NO_BODY;
+    if (invocation.parts !== null) invocation.parts.forEach(letGo);
     invocation.parts = null;
   }
 
@@ -458,8 +461,4 @@ function fallbackCode(outcome: Outcome): ErrorCode {
     default:
       return 'function_error';
   }
-}
-
-function joined(parts: readonly Uint8Array[], last: Uint8Array | null): Uint8Array {
-  return Buffer.concat(last === null ? parts : [...parts, last]);
 }
