@@ -72,7 +72,8 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
     | { readonly kind: 'closed' } = { kind: 'open' };
   private out: Uint8Array[] = [];
   private queued = false;
-  private readonly senders = new Map<number, BodySender>();
+  /** Made for the first large body: of a thousand pods most never see one. */
+  private senders: Map<number, BodySender> | null = null;
   private nonce = 0;
   private awaitingPong = false;
   private idleWhenPinged = false;
@@ -116,13 +117,14 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
     this.markDirty();
     if (more) {
       const credit = WINDOW_BYTES - INLINE_BODY_BYTES;
+      this.senders ??= new Map();
       this.senders.set(stream, { stream, body, offset: INLINE_BODY_BYTES, credit });
       this.markDirty();
     }
   }
 
   cancel(stream: number, reason: string): void {
-    this.senders.delete(stream);
+    this.senders?.delete(stream);
     this.send({ kind: 'cancel', stream, reason });
   }
 
@@ -135,7 +137,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
   }
 
   forget(stream: number): void {
-    this.senders.delete(stream);
+    this.senders?.delete(stream);
   }
 
   drain(graceMs: number): void {
@@ -171,7 +173,8 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
     this.queued = false;
     if (this.state.kind === 'closed') return;
     this.sendOut();
-    if (this.senders.size > 0) this.ws.cork(() => this.pump());
+    const { senders } = this;
+    if (senders !== null && senders.size > 0) this.ws.cork(() => this.pump(senders));
   }
 
   private sendOut(): void {
@@ -185,11 +188,11 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
     this.ws.send(message, true);
   };
 
-  private pump(): void {
+  private pump(senders: Map<number, BodySender>): void {
     let sent = true;
     while (sent) {
       sent = false;
-      for (const sender of this.senders.values()) {
+      for (const sender of senders.values()) {
         if (this.ws.getBufferedAmount() > HIGH_WATER_BYTES) return;
         const left = sender.body.length - sender.offset;
         const size = Math.min(left, sender.credit, INLINE_BODY_BYTES);
@@ -198,7 +201,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
         sender.offset += size;
         sender.credit -= size;
         const end = sender.offset === sender.body.length;
-        if (end) this.senders.delete(sender.stream);
+        if (end) senders.delete(sender.stream);
         this.ws.send(encode({ kind: 'input', stream: sender.stream, bytes, end }), true);
         sent = true;
       }
@@ -207,7 +210,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
 
   /** The kernel took what was buffered: there is room for more pieces. */
   onDrain(): void {
-    if (this.senders.size > 0) this.markDirty();
+    if (this.senders !== null && this.senders.size > 0) this.markDirty();
   }
 
   // ---- reading -----------------------------------------------------------------------------------------------------
@@ -335,7 +338,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
         return;
       }
       case 'credit': {
-        const sender = this.senders.get(frame.stream);
+        const sender = this.senders?.get(frame.stream);
         if (sender === undefined) return;
         sender.credit += frame.bytes;
         this.markDirty();
@@ -400,7 +403,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
     if (state.kind === 'held') this.scheduler.pods.letGo(state.hello.uid, this);
     this.state = { kind: 'closed' };
     this.out = [];
-    this.senders.clear();
+    this.senders = null;
     this.scheduler.wheel.clear(this);
   }
 

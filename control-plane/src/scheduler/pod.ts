@@ -124,8 +124,8 @@ export class Pod extends TimerNode {
  *  S2. Within a bucket the head was used last, so the rest may cool down and be retired.
  */
 export class PodSet {
-  private readonly heads: (Pod | null)[] = [];
-  private readonly tails: (Pod | null)[] = [];
+  /** Head and tail of bucket n at 2n and 2n + 1: side by side, as both are touched whenever a load changes. */
+  private readonly ends: (Pod | null)[] = [null, null];
   /** No pod is in a bucket below this. */
   private lowest = 0;
   private linked = 0;
@@ -138,13 +138,13 @@ export class PodSet {
   /** The most recently used idle pod, or the least loaded one (the most recently used among equals). */
   best(): Pod | null {
     if (this.linked === 0) return null;
-    while ((this.heads[this.lowest] ?? null) === null) this.lowest++;
-    return this.heads[this.lowest] as Pod;
+    while (this.ends[2 * this.lowest] === null) this.lowest++;
+    return this.ends[2 * this.lowest] as Pod;
   }
 
   /** The idle pod that was used longest ago. */
   leastRecentlyUsedIdle(): Pod | null {
-    return this.tails[0] ?? null;
+    return this.ends[1] as Pod | null;
   }
 
   /** Puts the pod where its state and load say (S1), as its bucket's most recently used. */
@@ -152,22 +152,24 @@ export class PodSet {
     if (pod.bucket !== -1) this.unlink(pod);
     const load = pod.load;
     if (pod.state !== 'serving' || load >= pod.capacity) return;
-    const head = this.heads[load] ?? null;
+    const { ends } = this;
+    while (ends.length <= 2 * load) ends.push(null, null);
+    const head = ends[2 * load] as Pod | null;
     pod.bucket = load;
     pod.prev = null;
     pod.next = head;
-    if (head === null) this.tails[load] = pod;
+    if (head === null) ends[2 * load + 1] = pod;
     else head.prev = pod;
-    this.heads[load] = pod;
+    ends[2 * load] = pod;
     this.linked++;
     if (load < this.lowest) this.lowest = load;
   }
 
   private unlink(pod: Pod): void {
     const { bucket, prev, next } = pod;
-    if (prev === null) this.heads[bucket] = next;
+    if (prev === null) this.ends[2 * bucket] = next;
     else prev.next = next;
-    if (next === null) this.tails[bucket] = prev;
+    if (next === null) this.ends[2 * bucket + 1] = prev;
     else next.prev = prev;
     pod.prev = null;
     pod.next = null;
