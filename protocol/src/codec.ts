@@ -135,6 +135,7 @@ function joined(
 ): Uint8Array {
   const head = frames[first] as Uint8Array;
   if (end - first === 1) return head;
+  if (adjoin(frames, first, end)) return new Uint8Array(head.buffer, head.byteOffset, bytes);
   const message = Buffer.allocUnsafe(bytes);
   let at = 0;
   for (let i = first; i < end; i++) {
@@ -143,6 +144,18 @@ function joined(
     at += frame.length;
   }
   return message;
+}
+
+/** Whether they lie one behind the other already, as frames that were cut from one slab in a row do. */
+function adjoin(frames: readonly Uint8Array[], first: number, end: number): boolean {
+  const { buffer, byteOffset } = frames[first] as Uint8Array;
+  let at = byteOffset;
+  for (let i = first; i < end; i++) {
+    const frame = frames[i] as Uint8Array;
+    if (frame.byteOffset !== at || frame.buffer !== buffer) return false;
+    at += frame.length;
+  }
+  return true;
 }
 
 /** The same through msgpackr alone: what the shortcuts of hot-frames.ts are held to. */
