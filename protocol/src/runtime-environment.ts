@@ -29,6 +29,10 @@ export const POD_TLS_NAME = 'simmer-control-plane';
 
 /**
  * Flags for the `node` that runs the runtime. Tracking the asynchronous context by V8 instead of by a hook on every
- * promise makes each `await` of a handler cheaper, and is how Node 24 does it by default.
+ * promise makes each `await` of a handler cheaper, and is how Node 24 does it by default. A young generation that begins
+ * at 8 MiB is collected every few thousand small calls; at Node's 1 MiB it is every few hundred, each at a fixed price.
  */
-export const RUNTIME_NODE_FLAGS: readonly string[] = ['--experimental-async-context-frame'];
+export const RUNTIME_NODE_FLAGS: readonly string[] = [
+  '--experimental-async-context-frame',
+  '--min-semi-space-size=8',
+];
