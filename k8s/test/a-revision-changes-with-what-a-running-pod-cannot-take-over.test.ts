@@ -2,7 +2,7 @@ import type { RegisteredFunction } from '@simmer/protocol/registry';
 import t from 'tap';
 import type { KubeObject } from '../src/api/api.ts';
 import { type Reference, referencesOf } from '../src/registry/references.ts';
-import { checkFunction, type KnownContents, register } from '../src/registry/resolve.ts';
+import { checkObject, type KnownContents, register } from '../src/registry/resolve.ts';
 
 function object(spec: object, metadata: object = {}): KubeObject {
   return {
@@ -32,9 +32,9 @@ function contents(values: Readonly<Record<string, string>> = {}): KnownContents 
 }
 
 function registered(given: KubeObject, known = contents(), stockImage = 'stock:1') {
-  const checked = checkFunction(given);
+  const checked = checkObject(given);
   if (!checked.ok) throw new Error(JSON.stringify(checked.issues));
-  return register(checked.manifest, 'u', known, { stockImage }) as RegisteredFunction;
+  return register(checked, 'u', known, { stockImage }) as RegisteredFunction;
 }
 
 const READS = {

@@ -11,6 +11,7 @@ function judged(pool: Partial<PoolStatus>, more: Partial<Judged> = {}): Judged {
     generation: 3,
     issues: [],
     served: true,
+    generic: false,
     ...more,
   };
 }

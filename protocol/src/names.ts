@@ -15,6 +15,19 @@ export function functionKey(namespace: string, name: string): string {
   return `${namespace}/${name}`;
 }
 
+const WARM_POOL = 'pool.';
+
+/** The key of a WarmPool, among those of functions: no function's name has a dot. */
+export function warmPoolKey(namespace: string, name: string): string {
+  return `${namespace}/${WARM_POOL}${name}`;
+}
+
+/** The name of the WarmPool that the key is of; undefined where it is a function's. */
+export function warmPoolName(key: string): string | undefined {
+  const name = key.slice(key.indexOf('/') + 1);
+  return name.startsWith(WARM_POOL) ? name.slice(WARM_POOL.length) : undefined;
+}
+
 /**
  * The key that a URL's `{name}` stands for, or undefined where it is no name at all.
  * `echo` -> `default/echo`, `echo.team-a` -> `team-a/echo`.

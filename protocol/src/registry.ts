@@ -11,8 +11,9 @@ export interface FunctionSource {
 }
 
 export interface RegisteredFunction {
-  /** namespace/name */
+  /** namespace/name; of a WarmPool: names.ts, `warmPoolKey`. */
   readonly key: string;
+  /** What a WarmPool's pods are launched by: warm-pool.ts. */
   readonly manifest: FunctionManifest;
   /** Folder that `spec.handler` is relative to. */
   readonly baseDir: string;

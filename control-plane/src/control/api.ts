@@ -1,6 +1,12 @@
 /** Answers the rare requests of the public port, which the scheduler hands over: functions and pools, read only. */
 import { type ErrorCode, problem } from '@simmer/protocol/errors';
-import { keyOfUrlName, urlNameOfKey } from '@simmer/protocol/names';
+import {
+  functionKey,
+  keyOfUrlName,
+  urlNameOfKey,
+  warmPoolKey,
+  warmPoolName,
+} from '@simmer/protocol/names';
 import { FunctionCounters, MISSES, PLACEMENTS } from '../shared/counters.ts';
 import type { HttpRequestMessage, HttpResponseMessage, PodSnapshot } from '../shared/messages.ts';
 import { isComing, isLeaving, type Pod, type Pool } from './pools/pool.ts';
@@ -41,13 +47,14 @@ export class Api {
       const detail = `${JSON.stringify(urlName)} is not a function name.`;
       return this.fail(request, 'invalid_function_name', detail);
     }
-    const pool = this.options.pools.pool(key);
     if (collection === 'functions') {
+      const pool = this.options.pools.pool(key);
       if (!pool) {
         return this.fail(request, 'function_not_found', `There is no function ${urlName}.`);
       }
       return respond(request, 200, 'application/json', this.functionDetail(pool));
     }
+    const pool = this.poolOf(key, new URLSearchParams(request.query).get('kind'));
     if (!pool) return this.fail(request, 'pool_not_found', `There is no pool ${urlName}.`);
     return respond(request, 200, 'application/json', this.poolDetail(pool, request.pods));
   }
@@ -55,7 +62,8 @@ export class Api {
   // ---- functions ---------------------------------------------------------------------------------------------------
 
   private listFunctions() {
-    return this.sorted().map((pool) => {
+    const functions = this.sorted().filter((pool) => warmPoolName(pool.key) === undefined);
+    return functions.map((pool) => {
       const { handler, runtime, concurrency, minReplicas, maxReplicas } =
         pool.registered.manifest.spec;
       return {
@@ -97,6 +105,15 @@ export class Api {
 
   // ---- pools -------------------------------------------------------------------------------------------------------
 
+  /** Of the function, else of the WarmPool of that name; `kind` chooses where there are both. */
+  private poolOf(key: string, kind: string | null): Pool | undefined {
+    const { pools } = this.options;
+    const slash = key.indexOf('/');
+    const generic = pools.pool(warmPoolKey(key.slice(0, slash), key.slice(slash + 1)));
+    if (kind === 'WarmPool') return generic;
+    return pools.pool(key) ?? (kind === null ? generic : undefined);
+  }
+
   private listPools(snapshots: readonly PodSnapshot[]) {
     const byKey = new Map<string, PodSnapshot[]>();
     for (const snapshot of snapshots) {
@@ -122,6 +139,7 @@ export class Api {
     const busy = count('busy');
     return {
       ...nameOf(pool),
+      kind: warmPoolName(pool.key) === undefined ? 'Function' : 'WarmPool',
       revision: pool.registered.revision,
       backend: backend ?? this.options.pools.defaultBackend,
       minReplicas,
@@ -211,7 +229,7 @@ function stateOf(pod: Pod, snapshot: PodSnapshot | undefined): PodView['state'] 
 
 function nameOf(pool: Pool) {
   const { name, namespace } = pool.registered.manifest.metadata;
-  return { name, namespace, urlName: urlNameOfKey(pool.key) };
+  return { name, namespace, urlName: urlNameOfKey(functionKey(namespace, name)) };
 }
 
 function respond(

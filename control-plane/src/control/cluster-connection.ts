@@ -22,7 +22,7 @@ export async function connect({ config }: ControlThreadData, log: Log): Promise<
   const { namespaces, runtimeImage } = config;
   const election = config.instance === '' ? undefined : electionOf(api, config, log);
   const mayWrite = (): boolean => election?.leads ?? true;
-  const registry =
+  const registry: KubernetesRegistry | undefined =
     config.registry === 'kubernetes'
       ? new KubernetesRegistry({
           api,
@@ -30,6 +30,7 @@ export async function connect({ config }: ControlThreadData, log: Log): Promise<
           log,
           stockImage: runtimeImage,
           mayWrite,
+          cleanUp: async (key, uid) => backend?.cleanUp(key, uid),
         })
       : undefined;
   const status =

@@ -3,6 +3,7 @@
  * that finds them and the process-wide bytes, so that functions can be spread over threads later.
  */
 
+import { warmPoolName } from '@simmer/protocol/names';
 import { FunctionCounters } from '../shared/counters.ts';
 import type { FunctionRecord } from '../shared/messages.ts';
 import { InvocationQueue } from './invocation.ts';
@@ -29,6 +30,8 @@ export interface FunctionOwner {
 
 export class FunctionState extends TimerNode {
   readonly key: string;
+  /** A WarmPool: its pods are ready as soon as they are connected, and get no invocation. */
+  readonly generic: boolean;
   private current: FunctionRecord;
   /** What every invocation asks of the spec, without its three objects. */
   timeoutMs = 0;
@@ -68,6 +71,7 @@ export class FunctionState extends TimerNode {
     super();
     this.owner = owner;
     this.key = record.key;
+    this.generic = warmPoolName(record.key) !== undefined;
     this.current = record;
     this.record = record;
     this.counters = new FunctionCounters(memory, record.slot);

@@ -1,5 +1,5 @@
 /** The functions by key and by the names that URLs give them: the one table that the warm path shares. */
-import { urlNameOfKey } from '@simmer/protocol/names';
+import { urlNameOfKey, warmPoolName } from '@simmer/protocol/names';
 import { allocateCounters, FunctionCounters } from '../shared/counters.ts';
 import type { FunctionRecord, FunctionsMessage } from '../shared/messages.ts';
 import { type FunctionOwner, FunctionState } from './function-state.ts';
@@ -69,7 +69,9 @@ export class FunctionTable implements FunctionOwner {
   }
 }
 
+/** None of a WarmPool: its pods hold nothing that could be called. */
 function namesOf(key: string): string[] {
+  if (warmPoolName(key) !== undefined) return [];
   const slash = key.indexOf('/');
   return [urlNameOfKey(key), `${key.slice(slash + 1)}.${key.slice(0, slash)}`];
 }

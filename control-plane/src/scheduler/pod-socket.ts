@@ -276,6 +276,8 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
       this.sendCode(pod, pod.source, admittance.session);
     }
     wheel.set(this, ports.now() + this.settings.heartbeatMs);
+    // It has nothing to load, and so nothing to say.
+    if (pod.fn.generic) pods.ready(pod);
   }
 
   private sendCode(pod: Pod, source: FunctionSource, session: string): void {

@@ -91,7 +91,7 @@ t.test(
     t.match(s.refusals(), [
       'a.yaml:6 spec: unknown field colour',
       'a.yaml:6 spec.concurrency: must be >= 1',
-      'b.yaml:1 metadata.name: function default/good is already given by a.yaml',
+      'b.yaml:1 metadata.name: default/good is already given by a.yaml',
       /^bomb\.yaml:1 : cannot be read: /,
       /^c\.yaml:1 : is not YAML: .*\(line \d+, column \d+\)$/,
       'd.yaml:1 apiVersion: must be simmer.dev/v1alpha1',
@@ -103,18 +103,17 @@ t.test(
   },
 );
 
-t.test('WarmPools are checked, and said to be not served yet', async (t) => {
+t.test('WarmPools are among them, as pools that nobody can call', async (t) => {
   const pool = (spec: string) =>
     `apiVersion: simmer.dev/v1alpha1\nkind: WarmPool\nmetadata: {name: p}\nspec: ${spec}\n`;
   const s = await setUp(t, {
     'p.yaml': pool('{minReplicas: 2}'),
     'q.yaml': pool('{minReplicas: -1}'),
   });
-  t.strictSame(s.now().functions, []);
-  t.match(s.refusals(), ['q.yaml:1 spec.minReplicas: must be >= 0']);
-  t.match(s.lines, [
-    { level: 'warn', message: /not served by the process backend yet: default\/p/ },
+  t.match(s.now().functions, [
+    { key: 'default/pool.p', manifest: { spec: { minReplicas: 2, keepAliveMs: 0 } } },
   ]);
+  t.match(s.refusals(), ['q.yaml:1 spec.minReplicas: must be >= 0']);
 });
 
 t.test('changes are seen: written, renamed over, removed, in a new folder', async (t) => {

@@ -150,6 +150,7 @@ t.test('a pool tells what each of its pods does', async (t) => {
     name: 'echo',
     namespace: 'default',
     urlName: 'echo',
+    kind: 'Function',
     revision: 'r1',
     backend: 'process',
     minReplicas: 1,

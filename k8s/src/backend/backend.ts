@@ -394,6 +394,11 @@ export class KubernetesBackend implements Backend {
     }
   }
 
+  /** The function (or WarmPool) of that UID is gone and has no pods: so goes its pool's key. @throws {ApiError} */
+  cleanUp(key: string, uid: string): Promise<void> {
+    return this.poolKeys.remove(key, uid);
+  }
+
   // ---- the rest of the contract --------------------------------------------------------------------------------------
 
   async list(): Promise<readonly BackendPod[]> {

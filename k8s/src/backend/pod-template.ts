@@ -9,6 +9,7 @@
  */
 import type { LaunchRequest } from '@simmer/protocol/backend';
 import type { FunctionSpec } from '@simmer/protocol/manifest';
+import { warmPoolName } from '@simmer/protocol/names';
 import { RUNTIME_ENV } from '@simmer/protocol/runtime-environment';
 import {
   apiVersionOf,
@@ -17,6 +18,7 @@ import {
   type KubeObject,
   type ObjectMeta,
   PODS,
+  WARM_POOLS,
 } from '../api/resources.ts';
 import {
   ANNOTATION,
@@ -25,6 +27,7 @@ import {
   MANAGED_BY,
   MANAGER,
   POOL_SECRET_KEY,
+  poolLabel,
   poolSecretName,
 } from './names.ts';
 
@@ -114,12 +117,12 @@ function lifetimeSecondsOf(spec: FunctionSpec, settings: TemplateSettings): numb
 
 function metadataOf(launch: Launch, named: boolean): ObjectMeta {
   const { podId, kind, functionKey, spec, revision, functionUid, launchedAt } = launch;
-  const [namespace, name] = split(functionKey);
+  const [namespace] = split(functionKey);
   return {
     labels: {
       ...spec.template?.labels,
       [MANAGED_BY]: MANAGER,
-      [LABEL.function]: name,
+      ...poolLabel(functionKey),
       [LABEL.podId]: podId,
       [LABEL.kind]: kind,
       [LABEL.revision]: revision,
@@ -129,7 +132,8 @@ function metadataOf(launch: Launch, named: boolean): ObjectMeta {
       [ANNOTATION.launchedAt]: new Date(launchedAt).toISOString(),
     },
     ...(named && { name: podId, namespace }),
-    ...(named && functionUid !== undefined && { ownerReferences: [ownerOf(name, functionUid)] }),
+    ...(named &&
+      functionUid !== undefined && { ownerReferences: [ownerOf(functionKey, functionUid)] }),
   };
 }
 
@@ -137,8 +141,11 @@ function metadataOf(launch: Launch, named: boolean): ObjectMeta {
  * Deleting the function leaves nothing. As the controller, too: `kubectl drain` refuses to evict pods that nobody would
  * replace. Without `blockOwnerDeletion`, which would need a permission on finalizers.
  */
-export function ownerOf(name: string, uid: string) {
-  return { apiVersion: apiVersionOf(FUNCTIONS), kind: FUNCTIONS.kind, name, uid, controller: true };
+export function ownerOf(functionKey: string, uid: string) {
+  const warmPool = warmPoolName(functionKey);
+  const resource = warmPool === undefined ? FUNCTIONS : WARM_POOLS;
+  const name = warmPool ?? split(functionKey)[1];
+  return { apiVersion: apiVersionOf(resource), kind: resource.kind, name, uid, controller: true };
 }
 
 function podSpecOf(launch: Launch, settings: TemplateSettings): object {

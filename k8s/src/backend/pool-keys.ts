@@ -9,7 +9,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { type Api, isReason, type KubeObject, SECRETS } from '../api/api.ts';
-import { LABEL, MANAGED_BY, MANAGER, POOL_SECRET_KEY, poolSecretName } from './names.ts';
+import { MANAGED_BY, MANAGER, POOL_SECRET_KEY, poolLabel, poolSecretName } from './names.ts';
 import { ownerOf, split } from './pod-template.ts';
 
 const KEY_BYTES = 32;
@@ -58,6 +58,17 @@ export class PoolKeys {
     this.known.delete(functionKey);
   }
 
+  /** The function of that UID is gone: so is its Secret. Its own collector may take minutes to see that. @throws {ApiError} */
+  async remove(functionKey: string, uid: string): Promise<void> {
+    this.forget(functionKey);
+    const [namespace, name] = split(functionKey);
+    const secret = await this.api.find(SECRETS, namespace, poolSecretName(name));
+    if (secret?.metadata.ownerReferences?.[0]?.uid !== uid) return;
+    await this.api.remove(SECRETS, namespace, poolSecretName(name), {
+      uid: secret.metadata.uid ?? '',
+    });
+  }
+
   private remember(functionKey: string, uid: string | undefined, key: Promise<string>) {
     const known = { uid, key };
     this.known.set(functionKey, known);
@@ -81,7 +92,7 @@ export class PoolKeys {
           return fresh;
         }
         if (uid !== undefined && secret.metadata.ownerReferences?.[0]?.uid !== uid) {
-          const ownerReferences = [ownerOf(name, uid)];
+          const ownerReferences = [ownerOf(functionKey, uid)];
           const metadata = { ownerReferences, uid: secret.metadata.uid };
           await this.api.patch(SECRETS, namespace, poolSecretName(name), { metadata }); // 2
         }
@@ -114,8 +125,8 @@ function secretOf(functionKey: string, uid: string | undefined, key: string): Ku
     metadata: {
       name: poolSecretName(name),
       namespace,
-      labels: { [MANAGED_BY]: MANAGER, [LABEL.function]: name },
-      ...(uid !== undefined && { ownerReferences: [ownerOf(name, uid)] }),
+      labels: { [MANAGED_BY]: MANAGER, ...poolLabel(functionKey) },
+      ...(uid !== undefined && { ownerReferences: [ownerOf(functionKey, uid)] }),
     },
     type: 'Opaque',
     // The kubelet need not watch it.

@@ -1,6 +1,6 @@
 /** What the watches show of one launch. */
 import type { KubeObject } from '../api/resources.ts';
-import { LABEL } from './names.ts';
+import { keyOfLabels, LABEL } from './names.ts';
 import type { ObjectTable } from './object-table.ts';
 import { launchedAtOf, type PodView, type Stuck, viewJob, viewPod } from './pod-view.ts';
 import type { Sighting, TrackedPod } from './tracked-pod.ts';
@@ -34,8 +34,8 @@ export function sightingOf(
 }
 
 export function functionKeyOf(object: KubeObject): string {
-  const { namespace, labels } = object.metadata;
-  return `${namespace}/${labels?.[LABEL.function] ?? ''}`;
+  const { namespace = '', labels = {} } = object.metadata;
+  return keyOfLabels(namespace, labels);
 }
 
 export type FoundLaunch =

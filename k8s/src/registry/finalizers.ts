@@ -1,13 +1,21 @@
 /**
- * The finalizer that holds a deleted Function until its pods are drained.
+ * The finalizer that holds a deleted Function or WarmPool until its pods are drained and what was made for it is gone.
  *
  * Invariants:
  *  1. Each write is for an object as it was last seen: whoever wrote in between wins, and the change that this brings
  *     asks again.
  *  2. Nothing is written while another control plane may lead.
  */
-import { type Api, FUNCTIONS, isReason, type KubeLog, type KubeObject } from '../api/api.ts';
+import {
+  type Api,
+  FUNCTIONS,
+  isReason,
+  type KubeLog,
+  type KubeObject,
+  WARM_POOLS,
+} from '../api/api.ts';
 import { inLanes } from '../api/lanes.ts';
+import { keyOf } from './resolve.ts';
 
 export const DRAIN_FINALIZER = 'simmer.dev/drain';
 
@@ -16,25 +24,29 @@ interface Wanted {
   readonly present: boolean;
 }
 
+export interface FinalizersOptions {
+  readonly api: Api;
+  readonly log: KubeLog;
+  readonly mayWrite: () => boolean;
+  /** Removes what was made for a deleted object, by key and UID. */
+  readonly cleanUp: (key: string, uid: string) => Promise<void>;
+}
+
 export class Finalizers {
-  private readonly api: Api;
-  private readonly log: KubeLog;
-  private readonly mayWrite: () => boolean;
-  /** By namespace/name. */
+  private readonly options: FinalizersOptions;
+  /** By key. */
   private readonly wanted = new Map<string, Wanted>();
   private working: Promise<void> | undefined;
   private closed = false;
   private lastProblem = '';
 
-  constructor(api: Api, log: KubeLog, mayWrite: () => boolean) {
-    this.api = api;
-    this.log = log;
-    this.mayWrite = mayWrite;
+  constructor(options: FinalizersOptions) {
+    this.options = options;
   }
 
   /** It is to have the finalizer, or not to have it, from here on. Asked again until it is seen so. */
   want(object: KubeObject, present: boolean): void {
-    const key = `${object.metadata.namespace}/${object.metadata.name}`;
+    const key = keyOf(object);
     if (has(object) === present) this.wanted.delete(key);
     else this.wanted.set(key, { object, present });
     this.work();
@@ -53,7 +65,7 @@ export class Finalizers {
 
   private writeAll(): Promise<void> {
     return inLanes(this.wanted, async ([key, wanted]) => {
-      if (this.closed || !this.mayWrite()) return; // 2
+      if (this.closed || !this.options.mayWrite()) return; // 2
       this.wanted.delete(key);
       try {
         await this.write(wanted); // 1
@@ -63,7 +75,7 @@ export class Finalizers {
         if (isReason(error, 'Conflict') || isReason(error, 'NotFound')) return;
         const { message } = error as Error;
         if (message !== this.lastProblem) {
-          this.log.error({ function: key }, `cannot set the finalizer: ${message}`);
+          this.options.log.error({ function: key }, `cannot set the finalizer: ${message}`);
         }
         this.lastProblem = message;
       }
@@ -71,10 +83,13 @@ export class Finalizers {
   }
 
   private async write({ object, present }: Wanted): Promise<void> {
-    const { name = '', namespace = '', uid, resourceVersion, finalizers = [] } = object.metadata;
+    const { name = '', namespace = '', uid = '', resourceVersion } = object.metadata;
+    const { finalizers = [] } = object.metadata;
+    if (!present) await this.options.cleanUp(keyOf(object), uid);
     const others = finalizers.filter((finalizer) => finalizer !== DRAIN_FINALIZER);
     const next = present ? [...others, DRAIN_FINALIZER] : others;
-    await this.api.patch(FUNCTIONS, namespace, name, {
+    const resource = object.kind === WARM_POOLS.kind ? WARM_POOLS : FUNCTIONS;
+    await this.options.api.patch(resource, namespace, name, {
       metadata: { uid, resourceVersion, finalizers: next },
     });
   }

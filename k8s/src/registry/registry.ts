@@ -1,5 +1,5 @@
 /**
- * The registry on Kubernetes: Function objects of the namespaces it serves, and what stands in the Secrets and ConfigMaps
+ * The registry on Kubernetes: Function and WarmPool objects of the namespaces it serves, and what stands in the Secrets and ConfigMaps
  * that they name.
  *
  *   object changes ─┐
@@ -15,19 +15,19 @@
  *  4. A namespace that may not be read is empty, and the log says why; the others are served.
  */
 import type { ManifestIssue } from '@simmer/protocol/manifest';
-import { functionKey } from '@simmer/protocol/names';
+import { warmPoolName } from '@simmer/protocol/names';
 import type {
   RefusedManifest,
   RegisteredFunction,
   Registry,
   RegistrySnapshot,
 } from '@simmer/protocol/registry';
-import { type Api, FUNCTIONS, type KubeLog, type KubeObject } from '../api/api.ts';
+import { type Api, FUNCTIONS, type KubeLog, type KubeObject, WARM_POOLS } from '../api/api.ts';
 import { type Clock, systemClock } from '../api/clock.ts';
 import { Informer } from '../api/informer.ts';
 import { Contents } from './contents.ts';
 import { Finalizers, has } from './finalizers.ts';
-import { type Checked, checkFunction, register } from './resolve.ts';
+import { type Checked, checkObject, keyOf, register } from './resolve.ts';
 
 /** An `apply` of many objects comes as many events: look at them together. */
 const DEBOUNCE_MS = 20;
@@ -40,12 +40,15 @@ export interface KubernetesRegistryOptions {
   readonly stockImage: string;
   /** False while another control plane may lead: then nothing is written. */
   readonly mayWrite?: () => boolean;
+  /** Removes what was made for a deleted object, by key and UID, before its name is free. */
+  readonly cleanUp?: (key: string, uid: string) => Promise<void>;
   readonly clock?: Clock;
 }
 
 interface Namespace {
   readonly name: string;
   readonly functions: Informer;
+  readonly warmPools: Informer;
   readonly contents: Contents;
 }
 
@@ -77,14 +80,22 @@ export class KubernetesRegistry implements Registry {
   private state: 'new' | 'reading' | 'running' | 'closed' = 'new';
 
   constructor(options: KubernetesRegistryOptions) {
-    const { api, log } = options;
+    const { api, log, mayWrite = () => true, cleanUp = async () => {} } = options;
     this.options = options;
     this.clock = options.clock ?? systemClock;
-    this.finalizers = new Finalizers(api, log, options.mayWrite ?? (() => true));
+    this.finalizers = new Finalizers({ api, log, mayWrite, cleanUp });
     this.namespaces = options.namespaces.map((name) => {
-      const functions = new Informer(api, FUNCTIONS, { namespace: name, log });
-      functions.onChange(() => this.lookSoon());
-      return { name, functions, contents: new Contents(api, name, log, () => this.lookSoon()) };
+      const [functions, warmPools] = [FUNCTIONS, WARM_POOLS].map((resource) => {
+        const informer = new Informer(api, resource, { namespace: name, log });
+        informer.onChange(() => this.lookSoon());
+        return informer;
+      }) as [Informer, Informer];
+      return {
+        name,
+        functions,
+        warmPools,
+        contents: new Contents(api, name, log, () => this.lookSoon()),
+      };
     });
   }
 
@@ -93,8 +104,9 @@ export class KubernetesRegistry implements Registry {
     this.onSnapshot = onChange;
     this.state = 'reading';
     await Promise.all(
-      this.namespaces.flatMap(({ functions, contents }) => [
+      this.namespaces.flatMap(({ functions, warmPools, contents }) => [
         functions.startOrDenied(),
+        warmPools.startOrDenied(),
         contents.start(),
       ]),
     );
@@ -106,8 +118,9 @@ export class KubernetesRegistry implements Registry {
   async close(): Promise<void> {
     this.state = 'closed';
     this.timer?.cancel();
-    for (const { functions, contents } of this.namespaces) {
+    for (const { functions, warmPools, contents } of this.namespaces) {
       functions.stop();
+      warmPools.stop();
       contents.stop();
     }
     await this.finalizers.close();
@@ -116,12 +129,12 @@ export class KubernetesRegistry implements Registry {
   /** Told about once a second: which deleted functions still have pods. The others' finalizers go. */
   finish(leaving: ReadonlySet<string>): void {
     if (this.state !== 'running') return;
-    for (const { name, functions } of this.namespaces) {
-      for (const object of functions.list()) {
-        const { uid = '', deletionTimestamp, name: own = '' } = object.metadata;
+    for (const namespace of this.namespaces) {
+      for (const object of objectsOf(namespace)) {
+        const { uid = '', deletionTimestamp } = object.metadata;
         if (deletionTimestamp === undefined) {
           if (!has(object)) this.finalizers.want(object, true);
-        } else if (this.toldGone.has(uid) && !leaving.has(functionKey(name, own)) && has(object)) {
+        } else if (this.toldGone.has(uid) && !leaving.has(keyOf(object)) && has(object)) {
           this.finalizers.want(object, false); // 3
         }
       }
@@ -132,6 +145,8 @@ export class KubernetesRegistry implements Registry {
   object(key: string): KubeObject | undefined {
     const slash = key.indexOf('/');
     const namespace = this.namespaces.find(({ name }) => name === key.slice(0, slash));
+    const warmPool = warmPoolName(key);
+    if (warmPool !== undefined) return namespace?.warmPools.get(warmPool);
     return namespace?.functions.get(key.slice(slash + 1));
   }
 
@@ -147,7 +162,11 @@ export class KubernetesRegistry implements Registry {
 
   /** Milliseconds since the least current of its copies was known to be current. */
   get staleMs(): number {
-    const informers = this.namespaces.flatMap((n) => [n.functions, ...n.contents.informers]);
+    const informers = this.namespaces.flatMap((n) => [
+      n.functions,
+      n.warmPools,
+      ...n.contents.informers,
+    ]);
     return Math.max(0, ...informers.map((informer) => informer.staleMs));
   }
 
@@ -163,12 +182,12 @@ export class KubernetesRegistry implements Registry {
     if (this.isClosed()) return;
     const entries = new Map<string, Entry>();
     const gone = new Set<string>();
-    for (const { name, functions, contents } of this.namespaces) {
-      for (const object of functions.list()) {
-        const { name: own = '', uid = '', deletionTimestamp } = object.metadata;
-        const key = functionKey(name, own);
+    for (const namespace of this.namespaces) {
+      for (const object of objectsOf(namespace)) {
+        const { uid = '', deletionTimestamp } = object.metadata;
+        const key = keyOf(object);
         if (deletionTimestamp === undefined) {
-          entries.set(key, this.enter(object, contents, this.entries.get(key)));
+          entries.set(key, this.enter(object, namespace.contents, this.entries.get(key)));
         } else {
           gone.add(uid); // 3
         }
@@ -190,14 +209,14 @@ export class KubernetesRegistry implements Registry {
     if (given?.object === object && given.contentsVersion === contentsVersion) return given;
     const before = given?.uid === uid ? given : undefined;
     const words = JSON.stringify([object['spec'], labels, annotations]);
-    const checked = before?.words === words ? before.checked : checkFunction(object);
+    const checked = before?.words === words ? before.checked : checkObject(object);
     const refuse = (issues: readonly ManifestIssue[]): Entry => {
       const registered = before?.registered; // 2
       return { uid, object, contentsVersion, words, checked, registered, issues };
     };
     if (!checked.ok) return refuse(checked.issues);
     const { stockImage } = this.options;
-    const registered = register(checked.manifest, uid, contents, { stockImage });
+    const registered = register(checked, uid, contents, { stockImage });
     if (!('key' in registered)) return refuse([registered]);
     const unchanged =
       before?.registered?.revision === registered.revision &&
@@ -218,12 +237,20 @@ export class KubernetesRegistry implements Registry {
   }
 }
 
+function objectsOf({ functions, warmPools }: Namespace): readonly KubeObject[] {
+  return [...functions.list(), ...warmPools.list()];
+}
+
+function shown({ metadata }: KubeObject): string {
+  return `${metadata.namespace}/${metadata.name}`;
+}
+
 function snapshotOf(entries: ReadonlyMap<string, Entry>): RegistrySnapshot {
   const functions: RegisteredFunction[] = [];
   const refused: RefusedManifest[] = [];
-  for (const [key, { registered, issues }] of entries) {
+  for (const { object, registered, issues } of entries.values()) {
     if (registered) functions.push(registered);
-    if (issues.length > 0) refused.push({ source: `Function ${key}`, issues });
+    if (issues.length > 0) refused.push({ source: `${object.kind} ${shown(object)}`, issues });
   }
   functions.sort((a, b) => (a.key < b.key ? -1 : 1));
   refused.sort((a, b) => (a.source < b.source ? -1 : 1));

@@ -1,4 +1,4 @@
-/** A Function object as the API server gives it -> what the control plane serves. Pure but for the contents it asks for. */
+/** A Function or WarmPool object as the API server gives it -> what the control plane serves. Pure but for the contents it asks for. */
 import { createHash } from 'node:crypto';
 import {
   type FunctionManifest,
@@ -6,9 +6,10 @@ import {
   type ManifestIssue,
   resolveManifest,
 } from '@simmer/protocol/manifest';
-import { functionKey } from '@simmer/protocol/names';
+import { functionKey, warmPoolKey, warmPoolName } from '@simmer/protocol/names';
 import type { FunctionSource, RegisteredFunction } from '@simmer/protocol/registry';
-import type { KubeObject } from '../api/api.ts';
+import { asFunction } from '@simmer/protocol/warm-pool';
+import { type KubeObject, WARM_POOLS } from '../api/api.ts';
 import type { Reference } from './references.ts';
 import { referencesOf } from './references.ts';
 
@@ -23,11 +24,11 @@ export interface KnownContents {
 }
 
 export type Checked =
-  | { readonly ok: true; readonly manifest: FunctionManifest }
+  | { readonly ok: true; readonly key: string; readonly manifest: FunctionManifest }
   | { readonly ok: false; readonly issues: readonly ManifestIssue[] };
 
 /** Checks it as every manifest is checked, without what only an object in the cluster has. */
-export function checkFunction(object: KubeObject): Checked {
+export function checkObject(object: KubeObject): Checked {
   const { name, namespace, labels, annotations } = object.metadata;
   const kept = Object.entries(annotations ?? {}).filter(([key]) => key !== LAST_APPLIED);
   const resolved = resolveManifest({
@@ -41,7 +42,19 @@ export function checkFunction(object: KubeObject): Checked {
     },
     spec: object['spec'],
   });
-  return resolved as Checked;
+  if (!resolved.ok) return resolved;
+  const { manifest } = resolved;
+  const key = keyOf(object);
+  return {
+    ok: true,
+    key,
+    manifest: manifest.kind === 'WarmPool' ? asFunction(manifest) : manifest,
+  };
+}
+
+export function keyOf({ kind, metadata }: KubeObject): string {
+  const { namespace = '', name = '' } = metadata;
+  return (kind === WARM_POOLS.kind ? warmPoolKey : functionKey)(namespace, name);
 }
 
 export interface RegisterOptions {
@@ -51,22 +64,23 @@ export interface RegisterOptions {
 
 /** What it is with the present contents; or why it cannot be served as it stands. */
 export function register(
-  manifest: FunctionManifest,
+  { key, manifest }: Extract<Checked, { ok: true }>,
   uid: string,
   contents: KnownContents,
   options: RegisterOptions,
 ): RegisteredFunction | ManifestIssue {
-  const { spec, metadata } = manifest;
+  const { spec } = manifest;
   const references = referencesOf(spec);
   for (const { kind, name } of references) {
     const reason = contents.unknown(kind);
     if (reason !== undefined) return { field: 'spec', reason: `reads ${kind} ${name}: ${reason}` };
   }
-  const source = spec.source === undefined ? undefined : sourceOf(spec, contents);
+  const given = spec.source !== undefined && warmPoolName(key) === undefined;
+  const source = given ? sourceOf(spec, contents) : undefined;
   if (source && 'field' in source) return source;
   const digests = references.map((r) => [r.kind, r.name, r.key ?? null, contents.digest(r)]);
   return {
-    key: functionKey(metadata.namespace, metadata.name),
+    key,
     manifest,
     baseDir: '',
     revision: revisionOf(spec, source?.digest ?? null, digests, options),

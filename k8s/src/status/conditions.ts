@@ -32,6 +32,8 @@ export interface Judged {
   readonly issues: readonly ManifestIssue[];
   /** A manifest is in force: the present one, or the last valid one. */
   readonly served: boolean;
+  /** A WarmPool: nobody calls it. */
+  readonly generic: boolean;
 }
 
 /** As the conditions' schema bounds a message, in characters; a pod's last words can be long. */
@@ -87,14 +89,17 @@ export function conditionsOf(
 
 type Verdict = [holds: boolean, reason: string, message: string];
 
-function readiness({ pool, minReplicas, served }: Judged, worst: Trouble | undefined): Verdict {
+function readiness(
+  { pool, minReplicas, served, generic }: Judged,
+  worst: Trouble | undefined,
+): Verdict {
   if (!served) return [false, worst?.reason ?? 'ManifestRefused', worst?.message ?? ''];
   if (pool.ready > 0 && pool.ready >= minReplicas) {
     return [true, 'Serving', `${pods(pool.ready)} ready`];
   }
   if (worst && worst.reason !== 'ManifestRefused') return [false, worst.reason, worst.message];
   if (minReplicas > 0) return [false, 'Starting', `${pool.ready} of ${pods(minReplicas)} ready`];
-  return [true, 'ScaledToZero', 'the next call starts a pod'];
+  return [true, 'ScaledToZero', generic ? 'no pods are kept' : 'the next call starts a pod'];
 }
 
 function progress({ pool, served }: Judged): Verdict {

@@ -12,9 +12,18 @@
  *  3. One function's flapping condition spends a budget of its own.
  */
 import type { ManifestIssue } from '@simmer/protocol/manifest';
-import { type Api, FUNCTIONS, isReason, type KubeLog, type KubeObject } from '../api/api.ts';
+import { warmPoolName } from '@simmer/protocol/names';
+import {
+  type Api,
+  FUNCTIONS,
+  isReason,
+  type KubeLog,
+  type KubeObject,
+  WARM_POOLS,
+} from '../api/api.ts';
 import { type Clock, systemClock } from '../api/clock.ts';
 import { inLanes } from '../api/lanes.ts';
+import { LABEL, MANAGED_BY, MANAGER, poolLabel } from '../backend/names.ts';
 import { Budget } from './budget.ts';
 import { type Condition, conditionsOf, type Judged, troublesOf } from './conditions.ts';
 import { Events, type Regarding } from './events.ts';
@@ -161,6 +170,7 @@ export class StatusWriter {
       generation: object.metadata.generation ?? 0,
       issues: this.options.objects.issues(key),
       served: pool !== undefined,
+      generic: warmPoolName(key) !== undefined,
     };
   }
 
@@ -175,7 +185,7 @@ export class StatusWriter {
       desiredReplicas: pool.desired,
       queued: pool.queued,
       misses: pool.misses,
-      selector: `app.kubernetes.io/managed-by=simmer,simmer.dev/function=${object.metadata.name},simmer.dev/kind=pool`,
+      selector: selectorOf(key),
       conditions: conditionsOf(judged, written.status.conditions ?? [], seconds),
     };
     return { key, object, written, status, weight: weigh(written.status, status) };
@@ -205,7 +215,7 @@ export class StatusWriter {
     const { name = '', namespace = '', uid = '' } = object.metadata;
     try {
       await this.options.api.apply(
-        FUNCTIONS,
+        warmPoolName(key) === undefined ? FUNCTIONS : WARM_POOLS,
         namespace,
         // The UID: never an object of its name that came meanwhile.
         { metadata: { name, uid }, status },
@@ -234,6 +244,14 @@ export class StatusWriter {
     }
     this.lastProblem = error.message;
   }
+}
+
+/** Of its pods; Jobs are left out. */
+function selectorOf(key: string): string {
+  const labels = { [MANAGED_BY]: MANAGER, ...poolLabel(key), [LABEL.kind]: 'pool' };
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(',');
 }
 
 /** What the difference between the status that the object has and the one that it should have is worth. */

@@ -384,7 +384,8 @@ export class PoolKeeper {
   }
 
   private launch(pool: Pool, kind: PodKind, needed: boolean): void {
-    const name = pool.key.slice(pool.key.indexOf('/') + 1);
+    // A WarmPool's key has a dot, which a host name has not.
+    const name = pool.key.slice(pool.key.indexOf('/') + 1).replace('.', '-');
     const pod: Pod = {
       podId: `${name}-${this.options.bootId}-${(++this.podCount).toString(36)}`,
       kind,

@@ -16,14 +16,20 @@ import { createHash } from 'node:crypto';
 import { type FSWatcher, watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, relative, resolve } from 'node:path';
-import type { FunctionManifest, FunctionSpec, ManifestIssue } from '@simmer/protocol/manifest';
-import { functionKey } from '@simmer/protocol/names';
+import type {
+  FunctionManifest,
+  FunctionSpec,
+  ManifestIssue,
+  WarmPoolManifest,
+} from '@simmer/protocol/manifest';
+import { functionKey, warmPoolKey, warmPoolName } from '@simmer/protocol/names';
 import type {
   RefusedManifest,
   RegisteredFunction,
   Registry,
   RegistrySnapshot,
 } from '@simmer/protocol/registry';
+import { asFunction } from '@simmer/protocol/warm-pool';
 import type { Log } from '../log.ts';
 import { MAX_MANIFEST_BYTES, type ParsedDocument, parseManifests } from './manifests.ts';
 import { CONFIRM_REMOVAL_MS, compare, type Entry, type Given, merge } from './merge.ts';
@@ -59,7 +65,6 @@ interface Cached<T> {
 interface Found {
   readonly given: Given[];
   readonly refused: RefusedManifest[];
-  readonly warmPools: string[];
   /** Files (relative) with a refused document or that could not be read. */
   readonly broken: Set<string>;
 }
@@ -78,7 +83,6 @@ export class FolderRegistry implements Registry {
   private readonly watchers = new Map<string, FSWatcher>();
   private lastEmitted = '';
   private lastRootError = '';
-  private lastWarmPools = '';
   private watchFailed = false;
   private scanning: Promise<void> | undefined;
   private again = false;
@@ -173,7 +177,6 @@ export class FolderRegistry implements Registry {
       dirname(resolve(baseDir, manifest.spec.handler)),
     );
     this.follow([...walked.folders, ...handlers]);
-    this.tellWarmPools(found.warmPools);
     const snapshot: RegistrySnapshot = {
       functions: [...this.entries.values()]
         .map((e) => e.registered)
@@ -190,7 +193,6 @@ export class FolderRegistry implements Registry {
     const found: Found = {
       given: [],
       refused: [],
-      warmPools: [],
       broken: new Set(),
     };
     const present = new Set(walked.files);
@@ -223,8 +225,8 @@ export class FolderRegistry implements Registry {
       if (!document.ok) {
         refuse(source, document.issues);
       } else if (document.manifest.kind === 'WarmPool') {
-        const { namespace, name } = document.manifest.metadata;
-        found.warmPools.push(functionKey(namespace, name));
+        const registered = warmPool(document.manifest, dirname(path));
+        found.given.push({ registered, file, source });
       } else {
         const registered = await this.register(document.manifest, dirname(path));
         if ('key' in registered) found.given.push({ registered, file, source });
@@ -273,7 +275,7 @@ export class FolderRegistry implements Registry {
 
   /** While a manifest is refused, its handler's code may still change. */
   private async refresh(entry: Entry): Promise<Entry> {
-    if (!entry.kept) return entry;
+    if (!entry.kept || warmPoolName(entry.registered.key) !== undefined) return entry;
     const { manifest, baseDir } = entry.registered;
     const registered = await this.register(manifest, baseDir);
     return 'key' in registered ? { ...entry, registered } : entry;
@@ -330,18 +332,14 @@ export class FolderRegistry implements Registry {
     this.request(DEBOUNCE_MS);
   }
 
-  private tellWarmPools(keys: readonly string[]): void {
-    const text = keys.join(', ');
-    if (text !== '' && text !== this.lastWarmPools) {
-      this.log.warn(
-        { pools: keys },
-        `WarmPools are valid but not served by the process backend yet: ${text}`,
-      );
-    }
-    this.lastWarmPools = text;
-  }
-
   private nameOf(path: string): string {
     return relative(this.root, path);
   }
+}
+
+function warmPool(manifest: WarmPoolManifest, baseDir: string): RegisteredFunction {
+  const { namespace, name } = manifest.metadata;
+  const asked = asFunction(manifest);
+  const revision = revisionOf(asked.spec, baseDir, '');
+  return { key: warmPoolKey(namespace, name), manifest: asked, baseDir, revision };
 }

@@ -70,7 +70,7 @@ export function merge(
         kept: candidate.kept,
       });
     } else {
-      const reason = `function ${key} is already given by ${first.file}`; // 2
+      const reason = `${key} is already given by ${first.file}`; // 2
       refused.push({ source: candidate.source, issues: [{ field: 'metadata.name', reason }] });
     }
   }
