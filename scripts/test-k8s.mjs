@@ -3,7 +3,8 @@
  * namespaces of their own; the CRDs, which are the cluster's, they leave. Files as arguments run some.
  *
  * The images come to its nodes by the command in SIMMER_CLUSTER_LOAD, which is given the name of one image and called for
- * each (`kind load docker-image`). Without it they must be there: SIMMER_IMAGE_PREFIX and SIMMER_IMAGE_TAG say as what.
+ * each (`kind load docker-image`). SIMMER_CLUSTER_CONTROL is a command that can stop the API server, and start it again:
+ * without it that test is left out. Without the first the images must be there: SIMMER_IMAGE_PREFIX and SIMMER_IMAGE_TAG say as what.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
@@ -63,9 +64,15 @@ const files = FOLDERS.filter((folder) => existsSync(join(ROOT, folder))).flatMap
     .map((name) => join(folder, name)),
 );
 const some = given.some((arg) => !arg.startsWith('-'));
+// One that stops the API server comes when nobody else needs it: files run in their order.
+files.sort((a, b) => stops(a) - stops(b));
 process.exitCode = run(process.execPath, [
   join(ROOT, 'scripts/test.mjs'),
   `--timeout=${FILE_TIMEOUT_S}`,
   ...given,
   ...(some ? [] : files),
 ]);
+
+function stops(file) {
+  return Number(file.includes('the-api-server-may-be-away'));
+}

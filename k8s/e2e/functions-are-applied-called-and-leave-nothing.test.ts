@@ -125,6 +125,43 @@ t.test('kubectl scales a function', async (t) => {
   t.equal((await podsOf(tenant, 'word-stats')).length, 2);
 });
 
+t.test('an autoscaler is able to scale a function', async (t) => {
+  const { tenant } = simmer;
+  const target = { apiVersion: 'simmer.dev/v1alpha1', kind: 'Function', name: 'word-stats' };
+  const resource = { name: 'cpu', target: { type: 'Utilization', averageUtilization: 50 } };
+  await apply(tenant, {
+    apiVersion: 'autoscaling/v2',
+    kind: 'HorizontalPodAutoscaler',
+    metadata: { name: 'word-stats' },
+    spec: {
+      scaleTargetRef: target,
+      minReplicas: 3,
+      maxReplicas: 4,
+      metrics: [{ type: 'Resource', resource }],
+    },
+  });
+  await until('AbleToScale', async () => {
+    const { status } = await get(tenant, 'hpa', 'word-stats');
+    const able = status?.conditions?.find((c: { type: string }) => c.type === 'AbleToScale');
+    return able?.status === 'True';
+  });
+  // There need be no metrics: its minimum alone is more than there are.
+  await until('its minimum', async () => {
+    const { spec, status } = await get(tenant, 'functions.simmer.dev', 'word-stats');
+    return spec.minReplicas === 3 && status?.readyReplicas === 3;
+  });
+  await kubectl('delete', 'hpa', 'word-stats', '-n', tenant);
+  t.equal((await podsOf(tenant, 'word-stats')).length, 3);
+});
+
+t.test('kubectl explains every field', async (t) => {
+  for (const field of ['fn.spec', 'fn.spec.template', 'fn.status', 'wp.spec', 'wp.status']) {
+    const text = await kubectl('explain', field, '--api-version=simmer.dev/v1alpha1');
+    t.match(text, /DESCRIPTION:\n +[A-Z]/, field);
+    t.notMatch(text, /<no description>/, field);
+  }
+});
+
 t.test('a deleted function finishes what it runs, then nothing of it is left', async (t) => {
   const { tenant } = simmer;
   await apply(tenant, fn('waits', { minReplicas: 1, source: { inline: WAITS } }));

@@ -1,7 +1,8 @@
 import t from 'tap';
 import { fn, invoke, WAITS } from './support/call.ts';
 import { type Installation, install } from './support/installation.ts';
-import { apply, command, get, kubectl, podsOf, until } from './support/kubectl.ts';
+import { apply, command, get, kubectl, list, podsOf, until } from './support/kubectl.ts';
+import { cutOff, notOnTheNode } from './support/node.ts';
 
 let simmer: Installation;
 t.before(async () => {
@@ -10,14 +11,14 @@ t.before(async () => {
 t.teardown(() => simmer?.remove());
 
 /** A function with one warm pod that runs a call of `ms`: the pod's name, and the call. */
-async function running(name: string, ms: number) {
+async function running(name: string, ms: number, headers: Record<string, string> = {}) {
   const { tenant } = simmer;
   await apply(tenant, fn(name, { source: { inline: WAITS }, minReplicas: 1, maxReplicas: 2 }));
   const pod = await until(`${name} answers`, async () => {
     const { status, body } = await invoke(simmer, name, { ms: 0 });
     return status === 200 && (body.output as string);
   });
-  const call = invoke(simmer, name, { ms });
+  const call = invoke(simmer, name, { ms }, headers);
   await until('it runs', async () => {
     const answer = await fetch(`${simmer.address}/v1/pools/${simmer.name(name)}`);
     const pool = (await answer.json()) as { pods: { label: string; inFlight: number }[] };
@@ -68,6 +69,46 @@ t.test('a pod that is killed ends its call once, with pod_lost, and is replaced'
   t.equal(body.code, 'pod_lost');
   await replaced('killed', pod);
 });
+
+t.test('a drained node lets a call finish; its pods come back when it does', async (t) => {
+  const { tenant } = simmer;
+  const { pod, call } = await running('drained', 3_000);
+  const node = (await get(tenant, 'pod', pod))['spec'].nodeName as string;
+  t.teardown(() => kubectl('uncordon', node));
+  // Not `--force`: the pods have a controller that replaces them.
+  await kubectl(
+    ...['drain', node, '--ignore-daemonsets', '--delete-emptydir-data', '--timeout=120s'],
+    ...['--pod-selector', 'simmer.dev/function=drained'],
+  );
+  t.match(await call, { status: 200, body: { output: pod } });
+  await kubectl('uncordon', node);
+  await replaced('drained', pod);
+});
+
+t.test(
+  'a pod whose packets are dropped: its call ends once, in its time, and it is replaced',
+  { skip: notOnTheNode() },
+  async (t) => {
+    const { tenant } = simmer;
+    const { pod, call } = await running('cut', 30_000, { 'x-timeout-ms': '6000' });
+    const idle = await running('idle', 0);
+    await idle.call;
+    for (const one of [pod, idle.pod]) cutOff(t, one, 'drop');
+    const { status, body } = await call;
+    t.ok(['timeout', 'pod_lost'].includes(body.code), JSON.stringify(body));
+    t.equal(status, body.code === 'timeout' ? 504 : 502);
+    for (const [name, one] of [
+      ['cut', pod],
+      ['idle', idle.pod],
+    ] as const) {
+      await replaced(name, one);
+      await until(`${one} is gone`, async () => {
+        const pods = await list(tenant, 'pods', `simmer.dev/function=${name}`);
+        return !pods.some(({ metadata }) => metadata.name === one);
+      });
+    }
+  },
+);
 
 t.test('a changed template rolls pods, and no call fails', async (t) => {
   const { tenant } = simmer;

@@ -15,6 +15,15 @@ const TAG = process.env['SIMMER_IMAGE_TAG'] ?? 'dev';
 /** Where NodePorts answer. */
 const NODE = process.env['SIMMER_TEST_NODE'] ?? '127.0.0.1';
 
+/** As the Deployment has them. Here too, and first: an environment may name with `$(...)` only what stands before it. */
+const FROM_FIELDS = [
+  { name: 'POD_IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
+  {
+    name: 'SIMMER_INSTANCE_NAMESPACE',
+    valueFrom: { fieldRef: { fieldPath: 'metadata.namespace' } },
+  },
+];
+
 export const image = (name: string): string => `${IMAGES}/${name}:${TAG}`;
 
 export interface Installation {
@@ -78,7 +87,10 @@ export async function install(options: Options = {}): Promise<Installation> {
                   {
                     name: 'simmer',
                     image: image('control-plane'),
-                    env: Object.entries(env).map(([name, value]) => ({ name, value })),
+                    env: [
+                      ...FROM_FIELDS,
+                      ...Object.entries(env).map(([name, value]) => ({ name, value })),
+                    ],
                   },
                 ],
               },

@@ -81,6 +81,8 @@ export class Transport {
     try {
       return await this.exchange(sent, await this.connect(), deadline - performance.now());
     } catch (error) {
+      // The certificates may be others by now.
+      this.connection = undefined;
       return error instanceof Error ? error : new Error(String(error));
     }
   }
@@ -113,7 +115,11 @@ export class Transport {
     if (options.rejectUnauthorized !== undefined) {
       secure.rejectUnauthorized = options.rejectUnauthorized;
     }
-    const key = JSON.stringify(secure, (_, value) => value?.toString('base64') ?? value);
+    const key = Object.entries(secure)
+      .map(
+        ([name, value]) => `${name} ${Buffer.isBuffer(value) ? value.toString('base64') : value}`,
+      )
+      .join('\n');
     if (this.agent?.key === key) return this.agent.agent;
     // Rotated: what runs on the old one ends there, and its idle connections by their timeout.
     const plain = this.url('/').protocol === 'http:';

@@ -187,6 +187,8 @@ export class KubernetesRegistry implements Registry {
         const { uid = '', deletionTimestamp } = object.metadata;
         const key = keyOf(object);
         if (deletionTimestamp === undefined) {
+          // At once: it may be deleted as soon as it serves.
+          if (!has(object)) this.finalizers.want(object, true);
           entries.set(key, this.enter(object, namespace.contents, this.entries.get(key)));
         } else {
           gone.add(uid); // 3

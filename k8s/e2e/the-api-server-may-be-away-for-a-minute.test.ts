@@ -1,0 +1,109 @@
+/**
+ * The API server is stopped, for real: run where SIMMER_CLUSTER_CONTROL names a command that is given `stop apiserver` and
+ * `start apiserver`. Nothing else may need the cluster meanwhile: test-k8s.mjs runs this file by itself, last.
+ */
+import t from 'tap';
+import { fn, invoke, WAITS } from './support/call.ts';
+import { type Installation, install } from './support/installation.ts';
+import { apply, command, get, type KubeObject, list, podsOf, until } from './support/kubectl.ts';
+import { cutOff, notOnTheNode } from './support/node.ts';
+
+const CONTROL = process.env['SIMMER_CLUSTER_CONTROL']?.trim() ?? '';
+/** Longer than a Lease lasts, and than any probe waits. */
+const AWAY_MS = 60_000;
+const CALLERS = 4;
+/** What each call runs for. */
+const CALL_MS = 100;
+const PODS = 2;
+
+const control = (what: 'stop' | 'start') =>
+  // The command may be several words.
+  command('/bin/sh', ['-c', `${CONTROL} "$@"`, 'control', what, 'apiserver']);
+
+interface PoolView {
+  readonly ready: number;
+  readonly pods: readonly { readonly label: string; readonly state: string }[];
+}
+
+if (CONTROL === '') {
+  t.plan(0, 'SIMMER_CLUSTER_CONTROL names no command that stops the API server');
+} else {
+  let simmer: Installation;
+  let running = true;
+  const start = async () => {
+    if (!running) await control('start');
+    running = true;
+  };
+  t.before(async () => {
+    simmer = await install({ replicas: 2 });
+  });
+  t.teardown(async () => {
+    await start();
+    await until('the API server answers', async () => {
+      await list('default', 'pods').catch(() => undefined);
+      return true;
+    });
+    await simmer?.remove();
+  });
+
+  const pool = async (name: string): Promise<PoolView> => {
+    const answer = await fetch(`${simmer.address}/v1/pools/${simmer.name(name)}`);
+    return (await answer.json()) as PoolView;
+  };
+  const identities = (pods: readonly KubeObject[]) =>
+    pods
+      .map(({ metadata, status }) => {
+        const restarts = status.containerStatuses.map(
+          (c: { restartCount: number }) => c.restartCount,
+        );
+        return `${metadata.uid} restarted ${restarts}`;
+      })
+      .sort();
+
+  t.test('warm calls go on, pods come back to it, and afterwards it catches up', async (t) => {
+    const { system, tenant } = simmer;
+    const source = { inline: WAITS };
+    const spec = { minReplicas: PODS, maxReplicas: PODS, concurrency: 10, source };
+    await apply(tenant, fn('waits', spec), fn('quiet', { minReplicas: 1, source }));
+    await until('its pods', async () => (await pool('waits').catch(() => undefined))?.ready === 2);
+    await until('the quiet one', async () => (await pool('quiet')).ready === 1);
+    const functionPods = identities(await podsOf(tenant, 'waits'));
+    const systemPods = identities(await list(system, 'pods'));
+
+    await control('stop');
+    running = false;
+    const end = Date.now() + AWAY_MS;
+    const ends: (number | string)[] = [];
+    const callers = Array.from({ length: CALLERS }, async () => {
+      while (Date.now() < end) {
+        const answer = await invoke(simmer, 'waits', { ms: CALL_MS }).catch((e: Error) => e);
+        ends.push(answer instanceof Error ? answer.message : answer.status);
+      }
+    });
+    if (notOnTheNode() === false) {
+      const [pod] = (await pool('quiet')).pods;
+      const cut = cutOff(t, pod?.label ?? '', 'reset');
+      await until('its connection is lost', async () => (await pool('quiet')).ready === 0);
+      cut.mend();
+      await until('it is let in again', async () => (await pool('quiet')).ready === 1);
+      t.equal((await pool('quiet')).pods[0]?.label, pod?.label, 'the same pod');
+    }
+    await Promise.all(callers);
+    t.ok(ends.length > 0);
+    t.strictSame([...new Set(ends)], [200], `${ends.length} calls`);
+
+    await start();
+    await until('the API server answers', () => list(tenant, 'pods').catch(() => undefined));
+    await apply(tenant, fn('late', { minReplicas: 1, source }));
+    await until('a new function is served', async () => {
+      const answer = await invoke(simmer, 'late', { ms: 0 }).catch(() => undefined);
+      return answer?.status === 200;
+    });
+    await until('its status is told', async () => {
+      const { status } = await get(tenant, 'functions.simmer.dev', 'late');
+      return status?.readyReplicas === 1;
+    });
+    t.strictSame(identities(await podsOf(tenant, 'waits')), functionPods);
+    t.strictSame(identities(await list(system, 'pods')), systemPods);
+  });
+}
