@@ -93,7 +93,7 @@ t.test(
     const { pod, call } = await running('cut', 30_000, { 'x-timeout-ms': '6000' });
     const idle = await running('idle', 0);
     await idle.call;
-    for (const one of [pod, idle.pod]) cutOff(t, one, 'drop');
+    for (const one of [pod, idle.pod]) cutOff(one);
     const { status, body } = await call;
     t.ok(['timeout', 'pod_lost'].includes(body.code), JSON.stringify(body));
     t.equal(status, body.code === 'timeout' ? 504 : 502);

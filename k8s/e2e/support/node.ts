@@ -4,7 +4,6 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import type { Test } from 'tap';
 
 /** Of the pod port. */
 const PORT = '8082';
@@ -15,9 +14,10 @@ export function notOnTheNode(): string | false {
   try {
     execFileSync('nsenter', ['--version']);
     execFileSync('iptables', ['--version']);
+    execFileSync('ss', ['--version']);
     return false;
   } catch (error) {
-    return `cutting a pod off needs nsenter and iptables: ${(error as Error).message}`;
+    return `cutting a pod off needs nsenter, iptables and ss: ${(error as Error).message}`;
   }
 }
 
@@ -35,36 +35,18 @@ function processOf(pod: string): string {
   throw new Error(`no process of ${pod} on this machine`);
 }
 
-/** `drop`: its packets vanish, as when a cable is cut. `reset`: its connections to the pod port break at once. */
-export function cutOff(
-  t: Pick<Test, 'teardown'>,
-  pod: string,
-  how: 'drop' | 'reset',
-): { mend(): void } {
-  const namespace = `--net=/proc/${processOf(pod)}/ns/net`;
-  const target =
-    how === 'drop'
-      ? [['-j', 'DROP']]
-      : ['--dport', '--sport'].map((side) => [
-          ...['-p', 'tcp', side, PORT],
-          ...['-j', 'REJECT', '--reject-with', 'tcp-reset'],
-        ]);
-  const rules = ['INPUT', 'OUTPUT'].flatMap((chain) => target.map((rule) => [chain, ...rule]));
-  // The namespace goes with the pod, and its rules with it.
-  for (const rule of rules) execFileSync('nsenter', [namespace, 'iptables', '-w', '-A', ...rule]);
-  let mended = false;
-  const mend = () => {
-    if (mended) return;
-    mended = true;
-    for (const rule of rules)
-      execFileSync('nsenter', [namespace, 'iptables', '-w', '-D', ...rule], { stdio: 'pipe' });
-  };
-  t.teardown(() => {
-    try {
-      mend();
-    } catch {
-      // The pod is gone.
-    }
-  });
-  return { mend };
+/** Its packets vanish from now on, both ways, as when a cable is cut. */
+export function cutOff(pod: string): void {
+  const namespace = namespaceOf(pod);
+  // It goes with the pod, and its rules with it.
+  for (const chain of ['INPUT', 'OUTPUT']) {
+    execFileSync('nsenter', [namespace, 'iptables', '-w', '-A', chain, '-j', 'DROP']);
+  }
 }
+
+/** Its connection to the pod port breaks, and both sides hear of it at once. */
+export function breakConnection(pod: string): void {
+  execFileSync('nsenter', [namespaceOf(pod), 'ss', '-K', '-4', '-t', `dport = :${PORT}`]);
+}
+
+const namespaceOf = (pod: string): string => `--net=/proc/${processOf(pod)}/ns/net`;

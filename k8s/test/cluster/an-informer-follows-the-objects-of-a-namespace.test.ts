@@ -9,6 +9,7 @@ import {
   ownNamespace,
   until,
 } from './cluster.ts';
+import { severableApi } from './severable.ts';
 
 if (NO_CLUSTER !== undefined) {
   t.plan(0, NO_CLUSTER);
@@ -66,4 +67,57 @@ if (NO_CLUSTER !== undefined) {
       t.equal(informer.listCount, 1);
     },
   );
+
+  t.test('an API server that is away for a while: it catches up, and says so', async (t) => {
+    const direct = Api.load();
+    const namespace = await ownNamespace(t, direct);
+    const link = await severableApi(t);
+    const log = keptLog();
+    const informer = new Informer(link.api, CONFIG_MAPS, {
+      namespace,
+      labelSelector: 'mine=yes',
+      log,
+      random: () => 0,
+    });
+    t.teardown(() => informer.stop());
+    const labels = { mine: 'yes' };
+    const add = (name: string) =>
+      direct.create(CONFIG_MAPS, namespace, { metadata: { name, labels } });
+    await add('before');
+    await informer.start();
+    link.cut();
+    await until('the loss to be noticed', () => informer.problem);
+    await add('meanwhile');
+    await direct.remove(CONFIG_MAPS, namespace, 'before');
+    link.mend();
+    await until('it to catch up', () => informer.get('meanwhile') && !informer.get('before'));
+    t.equal(informer.problem, undefined);
+    t.equal(informer.listCount, 1, 'from where it was, not from the beginning');
+    t.ok(log.lines.some((line) => line.level === 'warn' && /cannot be reached/.test(line.message)));
+    t.ok(log.lines.some((line) => line.level === 'info' && /watched again/.test(line.message)));
+    await add('after');
+    await until('it to go on', () => informer.get('after'));
+  });
+
+  t.test('many streams one after the other leave no connection behind', async (t) => {
+    const link = await severableApi(t);
+    const informer = new Informer(link.api, CONFIG_MAPS, {
+      namespace: 'default',
+      labelSelector: 'mine=no',
+      log: keptLog(),
+      idleMs: 20,
+      random: () => 0,
+    });
+    await informer.start();
+    link.api.close();
+    let most = 0;
+    const began = link.opened;
+    await until('twenty streams', () => {
+      most = Math.max(most, link.open);
+      return link.opened - began >= 20;
+    });
+    t.ok(most <= 3, `${most} at once`);
+    informer.stop();
+    await until('the last to close', () => link.open === 0);
+  });
 }

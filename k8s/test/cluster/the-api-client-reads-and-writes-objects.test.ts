@@ -117,4 +117,20 @@ if (NO_CLUSTER !== undefined) {
     t.match(refused, { reason: 'Forbidden', denied: true, code: 'refused' });
     t.match(refused.message, `verb "create", resource "pods", namespace "${namespace}"`);
   });
+
+  t.test('certificates that were replaced are used from the next request on', async (t) => {
+    const api = Api.load();
+    t.teardown(() => api.close());
+    const cluster = api.config.getCurrentCluster();
+    const good = cluster?.caData;
+    const certificate = api.config.getCurrentUser()?.certData;
+    await api.list(CONFIG_MAPS, 'default');
+    // Some certificate that signed nothing.
+    Object.assign(cluster ?? {}, { caData: certificate });
+    const fresh = new Api(api.config);
+    t.teardown(() => fresh.close());
+    await t.rejects(fresh.list(CONFIG_MAPS, 'default'), { code: 'unreachable' });
+    Object.assign(cluster ?? {}, { caData: good });
+    t.ok((await fresh.list(CONFIG_MAPS, 'default')).resourceVersion);
+  });
 }

@@ -1,0 +1,178 @@
+/**
+ * Takes the roles away, and then each right in them, one at a time; restarts the control plane, and has it do everything that
+ * it does. It must say which right it lacks: so none is there for nothing.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import t from 'tap';
+import { fn, invoke, WAITS } from './support/call.ts';
+import { type Installation, image, install } from './support/installation.ts';
+import { apply, get, kubectl, tryCommand, until } from './support/kubectl.ts';
+
+let simmer: Installation;
+t.before(async () => {
+  simmer = await install();
+});
+t.teardown(() => simmer?.remove());
+
+interface Rule {
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  readonly resourceNames?: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+const ROLES = [
+  ['system', 'simmer'],
+  ['tenant', 'simmer-functions'],
+] as const;
+
+/** A safety net: what is missing is told within seconds; a repeated event, after a minute. */
+const LIMIT_MS = 100_000;
+const POLL_MS = 200;
+
+/** The rule without one right; the others of its resources stay. */
+function without(rule: Rule, resource: string, verb: string): Rule[] {
+  const rest = { ...rule, resources: rule.resources.filter((r) => r !== resource) };
+  const less = { ...rule, resources: [resource], verbs: rule.verbs.filter((v) => v !== verb) };
+  return [rest, less].filter(({ resources, verbs }) => resources.length > 0 && verbs.length > 0);
+}
+
+async function replaceRules(namespace: string, role: string, rules: readonly Rule[]) {
+  const patch = JSON.stringify([{ op: 'replace', path: '/rules', value: rules }]);
+  await kubectl('patch', 'role', role, '-n', namespace, '--type=json', '-p', patch);
+}
+
+const now = ['--grace-period=0', '--force', '--wait=false'];
+
+/** A new process, which knows nothing. `made`: what an earlier one has made stays, somewhat out of date; else it is gone. */
+async function restart(made: 'stays' | 'goes'): Promise<void> {
+  const { system } = simmer;
+  if (made === 'goes') await kubectl('delete', 'lease,secret', '--all', '-n', system);
+  else {
+    // As when a session key is a month old.
+    const broken = JSON.stringify({ stringData: { 'sessions.json': '[]' } });
+    await tryCommand('kubectl', ['patch', 'secret', 'simmer-keys', '-n', system, '-p', broken]);
+  }
+  await kubectl('delete', 'pod', '--all', '-n', system, ...now);
+}
+
+/** What a control plane does within seconds; any of it may fail, because a right is missing. */
+async function exercise(): Promise<void> {
+  const { tenant } = simmer;
+  const few = { source: { inline: WAITS }, minReplicas: 1, maxReplicas: 1 };
+  const secret = { apiVersion: 'v1', kind: 'Secret' };
+  const stringData = { key: 'of a function that is gone' };
+  await apply(
+    tenant,
+    // It is made that of the new function.
+    { ...secret, metadata: { name: 'simmer-pool-rights' }, stringData },
+    fn('rights', few),
+    fn('rights-image', { ...few, image: image('no-such-image') }),
+    fn('rights-crash', { ...few, source: { inline: "throw new Error('no');" } }),
+    {
+      apiVersion: 'simmer.dev/v1alpha1',
+      kind: 'WarmPool',
+      metadata: { name: 'rights' },
+      spec: { minReplicas: 1 },
+    },
+  );
+  await until('the function is known, or a right is missing', async () => {
+    const answer = await invoke(simmer, 'rights', { ms: 0 }, { 'x-timeout-ms': '3000' }).catch(
+      () => undefined,
+    );
+    return answer?.status === 200 || (await told()) !== '';
+  });
+  // The second is a miss, and gets a Job.
+  const calls = [2_000, 2_000].map((ms) =>
+    invoke(simmer, 'rights', { ms }, { 'x-timeout-ms': '5000' }).catch(() => undefined),
+  );
+  await Promise.all(calls);
+  await kubectl('delete', 'functions.simmer.dev/rights', 'wp/rights', '-n', tenant, '--wait=false');
+}
+
+/** What it says of missing rights. */
+async function told(): Promise<string> {
+  const selector = ['-n', simmer.system, '-l', 'app.kubernetes.io/name=simmer', '--tail=-1'];
+  const { stdout } = await tryCommand('kubectl', ['logs', ...selector]);
+  const before = await tryCommand('kubectl', ['logs', ...selector, '--previous']);
+  const lines = `${stdout}\n${before.stdout}`.split('\n');
+  return lines.filter((line) => line.includes('no permission to')).join('\n');
+}
+
+async function isNamed(verb: string, resource: string): Promise<boolean> {
+  const phrase = new RegExp(`verb \\\\?"${verb}\\\\?", resource \\\\?"${resource}\\\\?"`);
+  const end = Date.now() + LIMIT_MS;
+  const exercised = exercise().catch(() => undefined);
+  let named = false;
+  while (!named && Date.now() < end) {
+    named = phrase.test(await told());
+    if (!named) await delay(POLL_MS);
+  }
+  await exercised;
+  return named;
+}
+
+async function clear(): Promise<void> {
+  const { tenant } = simmer;
+  const kinds = ['functions.simmer.dev', 'warmpools.simmer.dev'];
+  await kubectl('delete', kinds.join(','), '--all', '-n', tenant, '--wait=false');
+  for (const kind of kinds) {
+    const left = await kubectl('get', kind, '-n', tenant, '-o', 'name');
+    for (const object of left.split('\n').filter(Boolean)) {
+      const none = ['--type=merge', '-p', '{"metadata":{"finalizers":null}}'];
+      await tryCommand('kubectl', ['patch', object, '-n', tenant, ...none]);
+    }
+  }
+  await kubectl('delete', 'pods,jobs,secrets', '--all', '-n', tenant, ...now);
+}
+
+t.test('without a role binding the error names what is missing', async (t) => {
+  for (const [where, role] of ROLES) {
+    const binding = await get(simmer[where], 'rolebinding', role);
+    await kubectl('delete', 'rolebinding', role, '-n', simmer[where]);
+    await restart('goes');
+    const line = await until(`${role} is missed`, async () => (await told()) || undefined);
+    t.match(line, `namespace \\"${simmer[where]}\\"`);
+    t.match(line, /verb \\"(get|create|list)\\", resource \\"/);
+    const { apiVersion, kind, roleRef, subjects } = binding as Record<string, unknown>;
+    await apply(simmer[where], {
+      ...{ apiVersion, kind, roleRef, subjects },
+      metadata: { name: role },
+    });
+  }
+  await restart('goes');
+});
+
+t.test('each right of both roles is missed by name when it is taken away', async (t) => {
+  for (const [where, role] of ROLES) {
+    const namespace = simmer[where];
+    const rules = (await get(namespace, 'role', role))['rules'] as Rule[];
+    for (const [i, rule] of rules.entries()) {
+      for (const resource of rule.resources) {
+        for (const verb of rule.verbs) {
+          const less = rules.flatMap((r, j) => (i === j ? without(r, resource, verb) : [r]));
+          await replaceRules(namespace, role, less);
+          await restart(where === 'system' && verb === 'create' ? 'goes' : 'stays');
+          const [group] = rule.apiGroups;
+          const [plural, sub] = resource.split('/');
+          const full = `${group ? `${plural}.${group}` : plural}${sub ? `/${sub}` : ''}`;
+          t.ok(await isNamed(verb, full), `${verb} ${full} in the ${where} namespace`);
+          await replaceRules(namespace, role, rules);
+          await clear();
+        }
+      }
+    }
+  }
+});
+
+t.test('with all rights back it serves, and misses none', async (t) => {
+  const { system, tenant } = simmer;
+  await restart('goes');
+  await kubectl('rollout', 'status', '-n', system, 'deployment/simmer', '--timeout=120s');
+  await apply(tenant, fn('after', { source: { inline: WAITS } }));
+  await until('it serves', async () => {
+    const answer = await invoke(simmer, 'after', { ms: 0 }).catch(() => undefined);
+    return answer?.status === 200;
+  });
+  t.equal(await told(), '');
+});
