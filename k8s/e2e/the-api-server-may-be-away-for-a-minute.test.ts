@@ -106,13 +106,17 @@ if (CONTROL === '') {
     t.ok(ends.length > 0);
     t.strictSame([...new Set(ends)], [200], `${ends.length} calls`);
 
+    const began = Date.now();
+    const after = (what: string) => t.comment(`${what} after ${Date.now() - began} ms`);
     await start();
     await until('the API server answers', () => list(tenant, 'pods').catch(() => undefined));
+    after('the API server answers');
     await apply(tenant, fn('late', { minReplicas: 1, source }));
     await until('a new function is served', async () => {
       const answer = await invoke(simmer, 'late', { ms: 0 }).catch(() => undefined);
       return answer?.status === 200;
     });
+    after('a new function is served');
     await until('its status is told', async () => {
       const { status } = await get(tenant, 'functions.simmer.dev', 'late');
       return status?.readyReplicas === 1;

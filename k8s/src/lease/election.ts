@@ -61,6 +61,7 @@ export class LeaderElection {
   private lease: Lease | undefined;
   /** When the Lease was last seen to change, and last renewed by this one. */
   private changedAt: number;
+  private lastProblem = '';
   private renewedAt = 0;
   private wasBlind = false;
   private trying = false;
@@ -314,8 +315,13 @@ export class LeaderElection {
       const pod = await api.find(PODS, namespace, holder.identity);
       const phase = (pod?.['status'] as { phase?: string } | undefined)?.phase;
       return pod === undefined || phase === 'Failed' || phase === 'Succeeded';
-    } catch {
+    } catch (error) {
       // Then its Lease has to end.
+      const { message } = error as Error;
+      if (message !== this.lastProblem) {
+        this.options.log.warn({}, `cannot see whether the leader is there: ${message}`);
+      }
+      this.lastProblem = message;
       return false;
     }
   }
