@@ -50,6 +50,8 @@ export interface Config {
   readonly metricsFunctions: number;
   /** Processes that may be starting at once. */
   readonly maxConcurrentLaunches: number;
+  /** Pods of the Kubernetes backend that may be starting at once. */
+  readonly maxConcurrentPodLaunches: number;
   /** One-shot pods of all functions together. */
   readonly maxJobs: number;
 }

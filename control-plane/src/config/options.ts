@@ -336,7 +336,14 @@ export const OPTIONS: readonly Option[] = [
     'maxConcurrentLaunches',
     integer(1, 10_000, 'pods'),
     8,
-    'Pods that may be starting at once; the other launches wait their turn.',
+    'Processes that may be starting at once; the other launches wait their turn.',
+  ),
+  option(
+    'max-concurrent-pod-launches',
+    'maxConcurrentPodLaunches',
+    integer(1, 10_000, 'pods'),
+    100,
+    'Pods of the Kubernetes backend that may be starting at once.',
   ),
   option(
     'max-jobs',

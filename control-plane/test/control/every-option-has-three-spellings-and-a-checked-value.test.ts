@@ -22,6 +22,7 @@ const DEFAULTS: Config = {
   shutdownGraceMs: 10_000,
   metricsFunctions: 2_000,
   maxConcurrentLaunches: 8,
+  maxConcurrentPodLaunches: 100,
   maxJobs: 64,
   registry: 'folder',
   backends: ['process'],
@@ -63,6 +64,7 @@ const OTHERS: Record<string, [string, unknown]> = {
   'shutdown-grace-ms': ['0', 0],
   'metrics-functions': ['10', 10],
   'max-concurrent-launches': ['1', 1],
+  'max-concurrent-pod-launches': ['1', 1],
   'max-jobs': ['0', 0],
 };
 

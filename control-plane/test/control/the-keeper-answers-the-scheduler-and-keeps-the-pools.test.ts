@@ -6,13 +6,19 @@ import { allocateCounters } from '../../src/shared/counters.ts';
 import type { NeedMessage, ToScheduler } from '../../src/shared/messages.ts';
 import { FakeClock, memoryLog, registered, ScriptedBackend, turn } from './fakes.ts';
 
-function setUp(config: Partial<PoolKeeper['options']['config']> = {}) {
+function setUp(config: Partial<PoolKeeper['options']['config']> = {}, name = 'process') {
   const clock = new FakeClock();
-  const backend = new ScriptedBackend();
+  const backend = Object.assign(new ScriptedBackend(), { name });
   const sent: ToScheduler[] = [];
   const { log, lines } = memoryLog();
   const keeper = new PoolKeeper({
-    config: { maxConcurrentLaunches: 100, maxJobs: 3, maxTimeoutMs: 60_000, ...config },
+    config: {
+      maxConcurrentLaunches: 100,
+      maxConcurrentPodLaunches: 100,
+      maxJobs: 3,
+      maxTimeoutMs: 60_000,
+      ...config,
+    },
     bootId: 'boot',
     podAddress: () => 'ws://127.0.0.1:1',
     backends: [backend],
@@ -352,6 +358,13 @@ t.test('only so many launches at once, and each function has its turn', async (t
   clock.advance(2_000);
   need(1, 'pool', 'b');
   t.equal(ids().length, 6, 'a slow start gives its place up after a while');
+});
+
+t.test('pods on other machines have a limit of their own', async (t) => {
+  const limits = { maxConcurrentLaunches: 1, maxConcurrentPodLaunches: 8 };
+  const { keeper, ids } = setUp(limits, 'kubernetes');
+  keeper.apply([registered('a', { minReplicas: 7, maxReplicas: 7 })]);
+  t.equal(ids().length, 6, 'three quarters');
 });
 
 t.test('draining launches nothing more; stopping ends every pod', async (t) => {

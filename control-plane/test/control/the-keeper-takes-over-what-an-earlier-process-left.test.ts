@@ -16,7 +16,12 @@ function setUp(left: readonly FoundPod[] = []) {
   const sent: ToScheduler[] = [];
   const { log, lines } = memoryLog();
   const keeper = new PoolKeeper({
-    config: { maxConcurrentLaunches: 100, maxJobs: 3, maxTimeoutMs: 60_000 },
+    config: {
+      maxConcurrentLaunches: 100,
+      maxConcurrentPodLaunches: 100,
+      maxJobs: 3,
+      maxTimeoutMs: 60_000,
+    },
     bootId: 'boot',
     podAddress: () => 'ws://127.0.0.1:1',
     backends: [backend],

@@ -38,7 +38,10 @@ const KILL_AGAIN_MS = 5_000;
 const MAX_LOOKS = 8;
 
 export interface PoolKeeperOptions {
-  readonly config: Pick<Config, 'maxConcurrentLaunches' | 'maxJobs' | 'maxTimeoutMs'>;
+  readonly config: Pick<
+    Config,
+    'maxConcurrentLaunches' | 'maxConcurrentPodLaunches' | 'maxJobs' | 'maxTimeoutMs'
+  >;
   /** Stands in pod ids: pods of two boots are never mistaken for each other. */
   readonly bootId: string;
   /** What a backend's pods dial. */
@@ -74,7 +77,10 @@ export class PoolKeeper {
     this.launcher = new Launcher({
       backends: this.backends,
       podAddress: options.podAddress,
-      maxConcurrent: options.config.maxConcurrentLaunches,
+      maxConcurrent: (backend) =>
+        backend === 'kubernetes'
+          ? options.config.maxConcurrentPodLaunches
+          : options.config.maxConcurrentLaunches,
       clock: options.clock,
       onStarting: (pool, pod) => this.onStarting(pool, pod),
       onTaken: (pod) => this.onTaken(pod),

@@ -1,5 +1,5 @@
 /**
- * Gives pods to their backend, in fair turns and only so many at once.
+ * Gives pods to their backends, each in fair turns and only so many at once.
  *
  * A place is held from the order to the backend until the pod is ready, has failed, or PLACE_HOLD_MS have passed: a
  * start that takes longer waits for something (a network, a lock) rather than for this machine, and must not hold up
@@ -17,7 +17,8 @@ export interface LauncherOptions {
   readonly backends: ReadonlyMap<string, Backend>;
   /** `ws://host:port` that a backend's pods dial. */
   readonly podAddress: (backend: string) => string;
-  readonly maxConcurrent: number;
+  /** Of a backend's pods. */
+  readonly maxConcurrent: (backend: string) => number;
   readonly clock: Clock;
   /** The pod is being given to its backend now. */
   readonly onStarting: (pool: Pool, pod: Pod) => void;
@@ -34,27 +35,26 @@ interface Order {
 
 export class Launcher {
   private readonly options: LauncherOptions;
-  private readonly queue: LaunchQueue<Order>;
+  private readonly queues = new Map<string, LaunchQueue<Order>>();
   private readonly orders = new Map<string, Order>();
   private readonly places = new Map<string, { release(): void }>();
 
   constructor(options: LauncherOptions) {
     this.options = options;
-    this.queue = new LaunchQueue(options.maxConcurrent);
   }
 
   /** It is launched in its turn (`pump`), or taken back (`cancel`). `urgent`: a caller waits for it. */
   order(pool: Pool, pod: Pod, urgent: boolean): void {
     const order = { pool, pod };
     this.orders.set(pod.podId, order);
-    this.queue.add(pool.key, order, urgent);
+    this.queueOf(pod.backend).add(pool.key, order, urgent);
   }
 
   cancel(pod: Pod): void {
     const order = this.orders.get(pod.podId);
     if (!order) return;
     this.orders.delete(pod.podId);
-    this.queue.remove(order.pool.key, order);
+    this.queueOf(pod.backend).remove(order.pool.key, order);
   }
 
   /** It is ready, has failed or is gone: its place is free. `pump` is to follow, once it is known what still waits. */
@@ -64,13 +64,24 @@ export class Launcher {
 
   /** Begins what may begin. */
   pump(): void {
-    for (let next = this.queue.next(); next; next = this.queue.next()) {
-      const { pool, pod } = next;
-      this.orders.delete(pod.podId);
-      this.hold(pool.key, pod.podId);
-      this.options.onStarting(pool, pod);
-      void this.launch(pool, pod);
+    for (const queue of this.queues.values()) {
+      for (let next = queue.next(); next; next = queue.next()) {
+        const { pool, pod } = next;
+        this.orders.delete(pod.podId);
+        this.hold(queue, pool.key, pod.podId);
+        this.options.onStarting(pool, pod);
+        void this.launch(pool, pod);
+      }
     }
+  }
+
+  private queueOf(backend: string): LaunchQueue<Order> {
+    let queue = this.queues.get(backend);
+    if (queue === undefined) {
+      queue = new LaunchQueue(this.options.maxConcurrent(backend));
+      this.queues.set(backend, queue);
+    }
+    return queue;
   }
 
   private async launch(pool: Pool, pod: Pod): Promise<void> {
@@ -101,10 +112,10 @@ export class Launcher {
     }
   }
 
-  private hold(key: string, podId: string): void {
+  private hold(queue: LaunchQueue<Order>, key: string, podId: string): void {
     const release = () => {
       timer.cancel();
-      if (this.places.delete(podId)) this.queue.done(key);
+      if (this.places.delete(podId)) queue.done(key);
     };
     const timer = this.options.clock.after(PLACE_HOLD_MS, () => {
       release();
