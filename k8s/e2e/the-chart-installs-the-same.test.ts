@@ -71,6 +71,7 @@ t.test(
     );
     const service = await get(system, 'service', 'simmer');
     const simmer: Installation = {
+      second: '',
       system,
       tenant,
       address: `http://${NODE}:${service['spec'].ports[0].nodePort}`,

@@ -27,13 +27,16 @@ const POLL_MS = 100;
 /** A safety net. */
 const WAIT_MS = 120_000;
 
-/** Runs `input.ms` and tells for how long it did: what is left of the call's time is Simmer's and the cluster's. */
+/**
+ * Runs `input.ms` and tells for how long it did: what is left of the call's time is Simmer's and the cluster's. And when
+ * its process started, by the clock of its node.
+ */
 export const SLEEPS = `
 import { setTimeout } from 'node:timers/promises';
 export default async ({ ms }) => {
   const from = performance.now();
   if (ms > 0) await setTimeout(ms);
-  return { ranMs: performance.now() - from };
+  return { ranMs: performance.now() - from, startedAt: performance.timeOrigin };
 };
 `;
 
@@ -92,7 +95,9 @@ export function settled(api: Api, namespace: string, count: number): Promise<tru
   return eventually(`at most ${count} pods in ${namespace}`, async () => {
     const { items } = await api.list<KubeObject & { status?: { phase?: string } }>(PODS, namespace);
     const alive = items.filter(
-      ({ status }) => status?.phase !== 'Succeeded' && status?.phase !== 'Failed',
+      ({ status, metadata }) =>
+        metadata.deletionTimestamp !== undefined ||
+        (status?.phase !== 'Succeeded' && status?.phase !== 'Failed'),
     );
     return alive.length <= count;
   });

@@ -13,23 +13,26 @@ const TCP_PORT = 9_000;
 const HTTP_PORT = 9_001;
 const NAME = 'bench-listener';
 
-/** `/NAME` is answered when as many connections as the body asks for have named themselves so. */
+/**
+ * `/NAME` is answered when as many connections as the body asks for have named themselves so, with the second word of
+ * the last one's.
+ */
 const PROGRAM = `
 const came = new Map();
 const waiting = new Map();
-const look = (name) => {
+const look = (name, word) => {
   const w = waiting.get(name);
   if (w === undefined || (came.get(name) ?? 0) < w.count) return;
   waiting.delete(name);
   came.delete(name);
-  w.answer.end('true');
+  w.answer.end(word);
 };
 require('net').createServer((socket) => {
   socket.on('error', () => {});
   socket.once('data', (data) => {
-    const name = String(data);
+    const [name, startedAt] = String(data).split(' ');
     came.set(name, (came.get(name) ?? 0) + 1);
-    look(name);
+    look(name, startedAt);
   });
 }).listen(${TCP_PORT});
 require('http').createServer((request, answer) => {
@@ -38,15 +41,18 @@ require('http').createServer((request, answer) => {
   request.on('end', () => {
     const name = request.url.slice(1);
     waiting.set(name, { count: Number(text), answer });
-    look(name);
+    look(name, '0');
   });
 }).listen(${HTTP_PORT});
 process.on('SIGTERM', () => process.exit(0));
 `;
 
 export interface Listener {
-  /** Resolves when so many connections have come under the name; call it first. */
-  came(name: string, count?: number): Promise<void>;
+  /**
+   * Resolves when so many connections have come under the name; call it first. With the time since the epoch at which
+   * the last one's process started, by the clock of its node.
+   */
+  came(name: string, count?: number): Promise<number>;
   /** A container that connects and ends, or stays. */
   container(name: string, stays?: boolean): object;
 }
@@ -82,7 +88,8 @@ export async function startListener({ tenant }: Installation): Promise<Listener>
   const ip = pod['status'].podIP as string;
   const listener: Listener = {
     came: async (name, count = 1) => {
-      await post(address, `/${name}`, count);
+      const { body } = await post(address, `/${name}`, count);
+      return body as number;
     },
     container: (name, stays = false) => ({
       name: 'bare',
@@ -90,7 +97,7 @@ export async function startListener({ tenant }: Installation): Promise<Listener>
       command: [
         'node',
         '-e',
-        `const s = require('net').connect(${TCP_PORT}, '${ip}'); s.write('${name}');${stays ? "process.on('SIGTERM', () => process.exit(0));" : 's.end();'}`,
+        `const s = require('net').connect(${TCP_PORT}, '${ip}'); s.write('${name} ' + performance.timeOrigin);${stays ? "process.on('SIGTERM', () => process.exit(0));" : 's.end();'}`,
       ],
     }),
   };

@@ -31,6 +31,8 @@ export interface Installation {
   readonly system: string;
   /** Of the functions. */
   readonly tenant: string;
+  /** Another one of functions; there only where it was asked for. */
+  readonly second: string;
   /** `http://host:port` of the Service for clients. */
   readonly address: string;
   /** How a URL names a function of `tenant`. */
@@ -41,6 +43,8 @@ export interface Installation {
 
 interface Options {
   readonly replicas?: number;
+  /** Serve a second namespace, too. */
+  readonly second?: boolean;
   /** More of the Deployment's environment. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -53,22 +57,26 @@ export function newNames(): { system: string; tenant: string } {
 /** Installs and waits until the Deployment is rolled out and a leader serves. */
 export async function install(options: Options = {}): Promise<Installation> {
   const { system, tenant } = newNames();
+  const second = `${tenant}-2`;
+  const tenants = options.second ? [tenant, second] : [tenant];
   const folder = mkdtempSync(join(tmpdir(), 'simmer-e2e-'));
   const remove = async () => {
     rmSync(folder, { recursive: true, force: true });
-    await removeNamespaces(system, tenant);
+    await removeNamespaces(system, tenants);
   };
   try {
-    await kubectl('create', 'namespace', tenant);
     // What a user would write to install under other names.
-    overlay(join(folder, 'tenant'), 'tenant', tenant, [
-      {
-        target: { kind: 'RoleBinding' },
-        patch: [{ op: 'replace', path: '/subjects/0/namespace', value: system }],
-      },
-    ]);
+    for (const name of tenants) {
+      await kubectl('create', 'namespace', name);
+      overlay(join(folder, name), 'tenant', name, [
+        {
+          target: { kind: 'RoleBinding' },
+          patch: [{ op: 'replace', path: '/subjects/0/namespace', value: system }],
+        },
+      ]);
+    }
     const env = {
-      SIMMER_NAMESPACES: tenant,
+      SIMMER_NAMESPACES: tenants.join(','),
       SIMMER_RUNTIME_IMAGE: image('runtime'),
       ...options.env,
     };
@@ -103,7 +111,7 @@ export async function install(options: Options = {}): Promise<Installation> {
         patch: [{ op: 'add', path: '/spec/type', value: 'NodePort' }],
       },
     ]);
-    for (const part of ['tenant', 'control-plane']) {
+    for (const part of [...tenants, 'control-plane']) {
       await kubectl('apply', '-k', join(folder, part));
     }
     await kubectl('rollout', 'status', '-n', system, 'deployment/simmer', '--timeout=120s');
@@ -113,7 +121,7 @@ export async function install(options: Options = {}): Promise<Installation> {
       const answer = await fetch(`${address}/v1/functions`).catch(() => undefined);
       return answer?.ok;
     });
-    return { system, tenant, address, name: (name) => `${name}.${tenant}`, remove };
+    return { system, tenant, second, address, name: (name) => `${name}.${tenant}`, remove };
   } catch (error) {
     await remove();
     throw error;
@@ -121,19 +129,13 @@ export async function install(options: Options = {}): Promise<Installation> {
 }
 
 /** Functions first, while a control plane is there to let go of them. */
-async function removeNamespaces(system: string, tenant: string): Promise<void> {
+async function removeNamespaces(system: string, tenants: readonly string[]): Promise<void> {
+  const kinds = 'functions.simmer.dev,warmpools.simmer.dev';
   const gone = ['--ignore-not-found', '--wait=true', '--timeout=60s'];
   try {
-    await kubectl(
-      'delete',
-      'functions.simmer.dev,warmpools.simmer.dev',
-      '--all',
-      '-n',
-      tenant,
-      ...gone,
-    );
+    for (const tenant of tenants) await kubectl('delete', kinds, '--all', '-n', tenant, ...gone);
   } finally {
-    await kubectl('delete', 'namespace', tenant, system, '--ignore-not-found', '--wait=false');
+    await kubectl('delete', 'namespace', ...tenants, system, '--ignore-not-found', '--wait=false');
   }
 }
 

@@ -73,12 +73,13 @@ export async function podsOf(namespace: string, name: string): Promise<readonly 
 export async function until<T>(
   what: string,
   ask: () => Promise<T | undefined | false | null>,
+  waitMs = WAIT_MS,
 ): Promise<T> {
-  const end = Date.now() + WAIT_MS;
+  const end = Date.now() + waitMs;
   for (;;) {
     const answer = await ask();
     if (answer !== undefined && answer !== false && answer !== null) return answer;
-    if (Date.now() > end) throw new Error(`${what}: not within ${WAIT_MS} ms`);
+    if (Date.now() > end) throw new Error(`${what}: not within ${waitMs} ms`);
     await delay(POLL_MS);
   }
 }
