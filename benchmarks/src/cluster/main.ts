@@ -77,14 +77,24 @@ async function bench(): Promise<void> {
   const api = Api.load();
   const findings: Finding[] = [];
   const broken: string[] = [];
+  const folder = join(ROOT, 'benchmarks/results');
+  const stem = join(folder, `${new Date().toISOString().slice(0, 19).replaceAll(':', '-')}-k8s`);
+  mkdirSync(folder, { recursive: true });
+  /** After each scenario: a run of half an hour that is cut short leaves what it has measured. */
+  const save = (pending: readonly ClusterScenario[]) => {
+    const lacking = [...broken, ...pending.map(({ name }) => `${name}: the run ended before it`)];
+    const all = { machine, caption, findings, broken: lacking };
+    writeFileSync(`${stem}.json`, `${JSON.stringify(all, null, 2)}\n`);
+    if (values['write-docs']) writeDocs(ROOT, findings, lacking, caption);
+  };
+  const wanted = SCENARIOS.filter(({ name }) => only?.includes(name) ?? true);
   let shared: Promise<Installation> | undefined;
   const simmer = () => {
     shared ??= install();
     return shared;
   };
   try {
-    for (const scenario of SCENARIOS) {
-      if (only !== undefined && !only.includes(scenario.name)) continue;
+    for (const [i, scenario] of wanted.entries()) {
       log(scenario.name);
       try {
         findings.push(...(await scenario.run({ api, simmer, rounds, quick, log })));
@@ -93,6 +103,7 @@ async function bench(): Promise<void> {
         broken.push(`${scenario.name}: ${error instanceof Error ? error.message : String(error)}`);
         log(`failed: ${broken.at(-1)}`);
       }
+      save(wanted.slice(i + 1));
     }
   } finally {
     await shared?.then(
@@ -104,14 +115,6 @@ async function bench(): Promise<void> {
   }
 
   console.log(`${caption}\n\n${tables(findings)}\n`);
-  const folder = join(ROOT, 'benchmarks/results');
-  const stem = join(folder, `${new Date().toISOString().slice(0, 19).replaceAll(':', '-')}-k8s`);
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(
-    `${stem}.json`,
-    `${JSON.stringify({ machine, caption, findings, broken }, null, 2)}\n`,
-  );
-  if (values['write-docs']) writeDocs(ROOT, findings, caption);
   for (const text of broken) console.log(`did not run: ${text}`);
   const missed = misses(findings);
   for (const text of missed) console.log(`missed: ${text}`);
