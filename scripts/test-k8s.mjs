@@ -7,11 +7,13 @@
  * without it that test is left out. Without the first the images must be there: SIMMER_IMAGE_PREFIX and SIMMER_IMAGE_TAG say as what.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
+/** What test.mjs counted. */
+const COUNTS = join(ROOT, '.tap/counts.json');
 const FOLDERS = ['k8s/test/cluster', 'k8s/e2e'];
 /** Of those that only copy files onto the runtime, and are called by the tests. */
 const EXAMPLES = ['echo', 'word-stats', 'stream', 'fails'];
@@ -64,15 +66,26 @@ const files = FOLDERS.filter((folder) => existsSync(join(ROOT, folder))).flatMap
     .map((name) => join(folder, name)),
 );
 const some = given.some((arg) => !arg.startsWith('-'));
-// One that stops the API server comes when nobody else needs it: files run in their order.
-files.sort((a, b) => stops(a) - stops(b));
-process.exitCode = run(process.execPath, [
-  join(ROOT, 'scripts/test.mjs'),
-  `--timeout=${FILE_TIMEOUT_S}`,
-  ...given,
-  ...(some ? [] : files),
-]);
+if (some) {
+  process.exitCode = test(given);
+} else {
+  // Files run side by side; the one that stops the API server, when nobody else needs it.
+  const stops = (file) =>
+    process.env.SIMMER_CLUSTER_CONTROL && file.includes('the-api-server-may-be-away');
+  const parts = [files.filter((file) => !stops(file)), files.filter(stops)];
+  let passed = 0;
+  let failed = 0;
+  for (const part of parts.filter(({ length }) => length > 0)) {
+    const status = test([...given, ...part]);
+    process.exitCode ||= status;
+    const counts = JSON.parse(readFileSync(COUNTS, 'utf8'));
+    passed += counts.passed;
+    failed += counts.failed;
+  }
+  writeFileSync(COUNTS, JSON.stringify({ passed, failed }));
+}
 
-function stops(file) {
-  return Number(file.includes('the-api-server-may-be-away'));
+function test(args) {
+  const timeout = `--timeout=${FILE_TIMEOUT_S}`;
+  return run(process.execPath, [join(ROOT, 'scripts/test.mjs'), timeout, ...args]);
 }
