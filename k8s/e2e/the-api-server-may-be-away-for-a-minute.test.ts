@@ -78,8 +78,8 @@ if (CONTROL === '') {
     const functionPods = identities(await podsOf(tenant, 'waits'));
     const systemPods = identities(await list(system, 'pods'));
 
-    await control('stop');
     running = false;
+    await control('stop');
     const end = Date.now() + AWAY_MS;
     const ends: (number | string)[] = [];
     const callers = Array.from({ length: CALLERS }, async () => {

@@ -57,7 +57,8 @@ t.test('a quota that is used up', async (t) => {
   const { status, body } = await invoke(simmer, 'too-large', { ms: 0 });
   t.equal(status, 503, JSON.stringify(body));
   t.match(body.detail, /quota/i);
-  await condition('too-large', 'Degraded', 'True');
+  t.match(await condition('too-large', 'Degraded', 'True'), { reason: 'QuotaExceeded' });
+  await until('an event', async () => (await eventsOf('too-large')).length > 0);
   await apply(tenant, {
     apiVersion: 'v1',
     kind: 'ResourceQuota',
@@ -79,6 +80,8 @@ t.test('a node that no pod fits on', async (t) => {
   const { status, body } = await invoke(simmer, 'nowhere', { ms: 0 });
   t.equal(status, 503, JSON.stringify(body));
   t.match(body.detail, /schedul|node/i);
+  t.match(await condition('nowhere', 'Degraded', 'True'), { reason: 'Unschedulable' });
+  await until('an event', async () => (await eventsOf('nowhere')).length > 0);
 });
 
 t.test('a handler that throws when it is loaded', async (t) => {
@@ -89,6 +92,7 @@ t.test('a handler that throws when it is loaded', async (t) => {
   t.equal(status, 503, JSON.stringify(body));
   t.match(body.detail, /no such table/);
   t.match(await condition('crashes', 'Degraded', 'True'), { message: /no such table/ });
+  await until('an event', async () => (await eventsOf('crashes')).length > 0);
 });
 
 t.test('a handler that never gets ready', async (t) => {
@@ -100,5 +104,7 @@ t.test('a handler that never gets ready', async (t) => {
   await applyFunction(simmer, 'never-ready', more);
   const { status, body } = await invoke(simmer, 'never-ready', { ms: 0 });
   t.equal(status, 503, JSON.stringify(body));
-  t.match(body.detail, /ready|2000/);
+  t.match(body.detail, /not ready within 2000 ms/);
+  t.match(await condition('never-ready', 'Degraded', 'True'), { reason: 'ReadyTimeout' });
+  await until('an event', async () => (await eventsOf('never-ready')).length > 0);
 });
