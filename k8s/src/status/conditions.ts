@@ -114,7 +114,7 @@ function progress({ pool, served }: Judged): Verdict {
 /** A backend's words begin with a reason in CamelCase where it has one: `ImagePullFailed: ...`. */
 function reasonOf({ code, message }: { code: string; message: string }): string {
   if (code === 'exited_before_ready') return 'CrashLoop';
-  const own = /^([A-Z][A-Za-z]+):/.exec(message)?.[1];
+  const own = /^(?:cannot launch a pod of [-a-z0-9]+: )?([A-Z][A-Za-z]+):/.exec(message)?.[1];
   if (code === 'launch_failed' && own !== undefined) return own;
   return code.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }

@@ -98,26 +98,4 @@ if (NO_CLUSTER !== undefined) {
     await add('after');
     await until('it to go on', () => informer.get('after'));
   });
-
-  t.test('many streams one after the other leave no connection behind', async (t) => {
-    const link = await severableApi(t);
-    const informer = new Informer(link.api, CONFIG_MAPS, {
-      namespace: 'default',
-      labelSelector: 'mine=no',
-      log: keptLog(),
-      idleMs: 20,
-      random: () => 0,
-    });
-    await informer.start();
-    link.api.close();
-    let most = 0;
-    const began = link.opened;
-    await until('twenty streams', () => {
-      most = Math.max(most, link.open);
-      return link.opened - began >= 20;
-    });
-    t.ok(most <= 3, `${most} at once`);
-    informer.stop();
-    await until('the last to close', () => link.open === 0);
-  });
 }

@@ -14,8 +14,6 @@ export interface Severable {
   mend(): void;
   /** Connections that are open. */
   readonly open: number;
-  /** Connections that were ever opened. */
-  readonly opened: number;
 }
 
 export async function severableApi(t: Test, timeoutMs?: number): Promise<Severable> {
@@ -25,9 +23,7 @@ export async function severableApi(t: Test, timeoutMs?: number): Promise<Severab
   const server = new URL(cluster?.server ?? '');
   let mode: 'open' | 'cut' | 'silent' = 'open';
   const sockets = new Set<Socket>();
-  let opened = 0;
   const relay = createServer((incoming) => {
-    opened += 1;
     if (mode === 'cut') {
       incoming.resetAndDestroy();
       return;
@@ -77,9 +73,6 @@ export async function severableApi(t: Test, timeoutMs?: number): Promise<Severab
     },
     get open() {
       return sockets.size / 2;
-    },
-    get opened() {
-      return opened;
     },
   };
 }
