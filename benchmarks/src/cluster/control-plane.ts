@@ -8,7 +8,7 @@ import { type ClusterScenario, call, eventually, fn, middle, poolPods, SLEEPS } 
 
 const CALLERS = 8;
 const CALL_MS = 20;
-const ROUNDS = 5;
+const ROUNDS = 3;
 const QUICK_ROUNDS = 1;
 /** Answered before and after what is done. */
 const CALLS_AROUND = 100;

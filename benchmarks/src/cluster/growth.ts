@@ -17,7 +17,7 @@ import { startListener } from './listener.ts';
 
 const FROM = 1;
 const TO = 10;
-const ROUNDS = 5;
+const ROUNDS = 3;
 const QUICK_ROUNDS = 1;
 const POLL_MS = 10;
 const NAME = 'bench-growth';

@@ -28,13 +28,13 @@ import { type Listener, startListener } from './listener.ts';
 const OVER_BARE_MS = 100;
 const BURST = 20;
 const BURST_OVER_BARE = 1.3;
-const BURST_ROUNDS = 5;
+const BURST_ROUNDS = 3;
 const BURST_SERVICE_MS = 12_000;
 /**
  * What each call runs, and is taken off again. Longer than a cold start: by the miss policy a call that is expected to
  * get a slot sooner than a Job would be there waits for it, and no Job would be measured.
  */
-const SERVICE_MS = 1_500;
+const SERVICE_MS = 1_000;
 /** For as long the pool's one slot is taken. */
 const HOLD_MS = 890_000;
 const HOLDS = { 'x-timeout-ms': '900000' };
