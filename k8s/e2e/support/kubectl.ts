@@ -33,6 +33,8 @@ export function tryCommand(file: string, args: readonly string[], input = ''): P
       const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
       resolve({ code, stdout, stderr: stderr || (error?.message ?? '') });
     });
+    // A command that ended without reading its input breaks the pipe; its exit code says what there is to say.
+    child.stdin?.on('error', () => undefined);
     child.stdin?.end(input);
   });
 }
