@@ -74,6 +74,8 @@ async function bench(): Promise<void> {
   const version = JSON.parse(await kubectl('version', '-o', 'json')).serverVersion.gitVersion;
   const caption = `${machineLine(machine)}; Kubernetes ${version}; beside it ran: ${values.beside}`;
   log(caption);
+  const crds = join(ROOT, 'k8s/manifests/crds');
+  await kubectl('apply', '--server-side', '--force-conflicts', '--kustomize', crds);
 
   const api = Api.load();
   const findings: Finding[] = [];
