@@ -84,6 +84,7 @@ export class Informer<T extends KubeObject = KubeObject> {
   private lastProblem: string | undefined;
   /** When the copy was last known to be current. */
   private currentAt: number;
+  private recovered = Number.NEGATIVE_INFINITY;
   private started: Promise<void> | undefined;
   private settled: () => void = () => {};
   private stopped = false;
@@ -139,6 +140,11 @@ export class Informer<T extends KubeObject = KubeObject> {
   /** Why it cannot list or watch at present. */
   get problem(): string | undefined {
     return this.lastProblem;
+  }
+
+  /** On its clock, when it could watch again after a `problem`; -Infinity where there was none. */
+  get recoveredAt(): number {
+    return this.recovered;
   }
 
   /** The first list was taken. */
@@ -320,6 +326,7 @@ export class Informer<T extends KubeObject = KubeObject> {
     this.currentAt = this.clock.now();
     if (this.lastProblem !== undefined) {
       this.lastProblem = undefined;
+      this.recovered = this.currentAt;
       this.log.info(this.fields(), `${qualifiedName(this.resource)} are watched again`);
     }
   }

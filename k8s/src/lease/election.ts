@@ -63,7 +63,6 @@ export class LeaderElection {
   private changedAt: number;
   private lastProblem = '';
   private renewedAt = 0;
-  private wasBlind = false;
   private trying = false;
   private again = false;
   private timer: { cancel(): void } | undefined;
@@ -272,8 +271,9 @@ export class LeaderElection {
     if (!this.isTrying()) return;
     const { api, namespace, identity, address, log } = this.options;
     const { lease } = this;
-    if (this.state === 'standby' && this.isBlind()) return;
-    const unchangedMs = this.clock.now() - this.changedAt;
+    if (this.state === 'standby' && this.informer.problem !== undefined) return;
+    // What it knew of the Lease was old: its time begins anew once it is known again (E4).
+    const unchangedMs = this.clock.now() - Math.max(this.changedAt, this.informer.recoveredAt);
     if (!mayTake(lease, identity, unchangedMs) && !(await this.holderIsGone(lease))) return;
     if (!this.isTrying()) return;
     const began = this.clock.now();
@@ -293,17 +293,9 @@ export class LeaderElection {
       if (!isReason(error, 'Conflict') && !isReason(error, 'AlreadyExists')) {
         log.warn({}, `cannot ${lease ? 'renew' : 'make'} the lease: ${(error as Error).message}`);
       }
-      if (isTransient(error)) this.wasBlind = true;
+      if (isTransient(error)) this.changedAt = this.clock.now(); // E4
       this.lost();
     }
-  }
-
-  /** What it knows of the Lease may be old. Its time begins anew once it is known again: E4 */
-  private isBlind(): boolean {
-    const blind = this.informer.problem !== undefined;
-    if (this.wasBlind && !blind) this.changedAt = this.clock.now();
-    this.wasBlind = blind;
-    return blind;
   }
 
   /** Its pod is no more: nobody will renew, so there is nothing to wait for. */

@@ -128,7 +128,8 @@ if (NO_CLUSTER !== undefined) {
     const b = await join('b', link.api);
     await seen(b);
     link.cut();
-    await passing(b.clock, 'b to notice', () => b.log.lines.length > 0);
+    const { informer } = b.election as unknown as { informer: { problem: string | undefined } };
+    await passing(b.clock, 'b to notice', () => informer.problem !== undefined);
     for (let passed = 0; passed < 60_000; passed += RETRY_MS) b.clock.advance(RETRY_MS);
     link.mend();
     await passing(b.clock, 'b to be back', () =>
