@@ -29,29 +29,20 @@ export interface FunctionOwner {
 }
 
 export class FunctionState extends TimerNode {
-  readonly key: string;
-  /** A WarmPool: its pods are ready as soon as they are connected, and get no invocation. */
-  readonly generic: boolean;
-  private current: FunctionRecord;
+  // What every invocation touches stands together, here and in Pod: a thousand functions called in turn are so many cache lines.
   /** What every invocation asks of the spec, without its three objects. */
   timeoutMs = 0;
   maxRequestBytes = 0;
   maxQueued = 0;
   maxHeldBytes = 0;
+  /** Bytes of all bodies held: received, waiting, running. */
+  heldBytes = 0;
+  /** Its pods belong to another control plane now (send-off.ts). */
+  sentOn = false;
   /** Replaced by a block of its own when the function is deleted: the shared one may go to another function. */
   counters: FunctionCounters;
   readonly queue = new InvocationQueue();
   readonly available = new PodSet();
-  /** Every pod that is not gone. */
-  readonly pods = new Set<Pod>();
-  deleted = false;
-  /** Its pods belong to another control plane now (send-off.ts). */
-  sentOn = false;
-  /** Bytes of all bodies held: received, waiting, running. */
-  heldBytes = 0;
-  /** Launches asked for and not yet answered by `pod-expected` or `launch-refused`. */
-  orderedPods = 0;
-  orderedJobs = 0;
   /**
    * Slots of pods that serve, pods on their way (launched or redialling), pool pods and Jobs that are either: kept
    * beside `pods` because every miss asks. Maintained by pod-lifecycle.ts alone.
@@ -60,9 +51,18 @@ export class FunctionState extends TimerNode {
   comingPods = 0;
   poolPods = 0;
   jobs = 0;
-  /** Milliseconds; undefined before the first attempt ended. */
-  // A number from the start: a field that may be undefined too is boxed anew at every store.
-  private averageServiceMs = Number.NaN;
+  /** -1 before the first attempt ended. Whole microseconds: a field that holds a fraction is an object of its own. */
+  private averageServiceUs = -1;
+  readonly key: string;
+  /** A WarmPool: its pods are ready as soon as they are connected, and get no invocation. */
+  readonly generic: boolean;
+  private current: FunctionRecord;
+  /** Every pod that is not gone. */
+  readonly pods = new Set<Pod>();
+  deleted = false;
+  /** Launches asked for and not yet answered by `pod-expected` or `launch-refused`. */
+  orderedPods = 0;
+  orderedJobs = 0;
   coldStartMs = FIRST_COLD_START_MS;
   holds: { pool: LaunchHold | null; job: LaunchHold | null } = { pool: null, job: null };
   private readonly owner: FunctionOwner;
@@ -92,12 +92,13 @@ export class FunctionState extends TimerNode {
 
   /** Moving average of an attempt's time on a pod, milliseconds; undefined before the first ended. */
   get serviceMs(): number | undefined {
-    return this.averageServiceMs >= 0 ? this.averageServiceMs : undefined;
+    return this.averageServiceUs >= 0 ? this.averageServiceUs / 1000 : undefined;
   }
 
   observeService(ms: number): void {
-    const known = this.averageServiceMs;
-    this.averageServiceMs = known >= 0 ? known + NEWEST * (ms - known) : ms;
+    const us = ms * 1000;
+    const known = this.averageServiceUs;
+    this.averageServiceUs = Math.round(known >= 0 ? known + NEWEST * (us - known) : us);
   }
 
   observeColdStart(ms: number): void {

@@ -211,7 +211,7 @@ export class PodLifecycle implements PodOwner {
       fn.observeColdStart(sinceLaunch);
     }
     pod.readyAt = now;
-    pod.idleSince = now;
+    pod.idleSince = Math.floor(now);
     pod.state = 'serving';
     if (pod.orphans > 0) {
       const { graceMs, timeoutMs } = fn.record.spec;

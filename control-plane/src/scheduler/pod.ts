@@ -45,13 +45,32 @@ export interface PodOwner {
 }
 
 export class Pod extends TimerNode {
-  readonly id: string;
-  readonly kind: PodKind;
-  readonly backend: string;
   readonly fn: FunctionState;
-  readonly revision: string;
+  state: PodState = 'expected';
+  link: PodLink | null = null;
+  /** Attempts by stream; and attempts of earlier sockets that it still runs (they hold slots too). */
+  readonly running = new Running();
+  orphans = 0;
   /** Attempts at once. */
   readonly capacity: number;
+  /** The stream of its last attempt on this socket. */
+  lastStream = 0;
+  // Its place in PodSet.
+  bucket = -1;
+  prev: Pod | null = null;
+  next: Pod | null = null;
+  /** The gauge it is counted in; '' before it is counted and once it is gone. */
+  counted: Gauge | '' = '';
+  readonly kind: PodKind;
+  /** On the scheduler's clock, whole milliseconds: a field that holds a fraction is an object of its own. */
+  idleSince = 0;
+  /** Its first result is still to come, and will be observed as the cold start's last phase. */
+  cold = true;
+  /** Drain it as soon as it idles and nothing waits: Jobs, and pods of a deleted function. */
+  leaveWhenIdle: boolean;
+  readonly id: string;
+  readonly backend: string;
+  readonly revision: string;
   /** Epoch milliseconds of its launch, as the control thread gave it; and of its process's start. */
   readonly launchedAt: number;
   startedAt = 0;
@@ -59,27 +78,9 @@ export class Pod extends TimerNode {
   adopted = false;
   /** Its code, where it gets that over its socket. */
   source: FunctionSource | undefined;
-  state: PodState = 'expected';
-  link: PodLink | null = null;
   /** On the scheduler's clock. */
   helloAt = 0;
   readyAt = 0;
-  idleSince = 0;
-  /** Its first result is still to come, and will be observed as the cold start's last phase. */
-  cold = true;
-  /** Attempts by stream; and attempts of earlier sockets that it still runs (they hold slots too). */
-  readonly running = new Running();
-  orphans = 0;
-  /** Drain it as soon as it idles and nothing waits: Jobs, and pods of a deleted function. */
-  leaveWhenIdle: boolean;
-  /** The gauge it is counted in; '' before it is counted and once it is gone. */
-  counted: Gauge | '' = '';
-  /** The stream of its last attempt on this socket. */
-  lastStream = 0;
-  // Its place in PodSet.
-  bucket = -1;
-  prev: Pod | null = null;
-  next: Pod | null = null;
   private readonly owner: PodOwner;
 
   constructor(

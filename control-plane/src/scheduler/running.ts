@@ -8,31 +8,50 @@
  * Invariants:
  *  R1. An invocation stands in the chain of its stream; streams are numbered in sequence, so chains are short.
  *  R2. One that has left points at no other.
+ *  R3. Until a pod first runs two at once it has no table, but `only`: most never do, and a table is two cache lines more.
  */
 import type { Invocation } from './invocation.ts';
 
-/** Most pods run one attempt at once. A power of two, as it stays when the table grows. */
+/** A power of two, as it stays when the table grows. */
 const FIRST_CHAINS = 4;
 
 export class Running {
   size = 0;
-  private chains: (Invocation | null)[] = new Array(FIRST_CHAINS).fill(null);
+  private only: Invocation | null = null;
+  private chains: (Invocation | null)[] | null = null;
 
   get(stream: number): Invocation | undefined {
-    let one = this.chains[stream & (this.chains.length - 1)] as Invocation | null;
+    const { chains } = this;
+    let one =
+      chains === null ? this.only : (chains[stream & (chains.length - 1)] as Invocation | null);
     while (one !== null && one.stream !== stream) one = one.nextRunning;
     return one ?? undefined;
   }
 
   /** Its stream must be set, and no other of these have it. */
   add(invocation: Invocation): void {
-    if (this.size === this.chains.length) this.grow();
+    if (this.chains === null) {
+      if (this.size === 0) {
+        this.size = 1;
+        this.only = invocation;
+        return;
+      }
+      this.makeTable(FIRST_CHAINS);
+    } else if (this.size === this.chains.length) {
+      this.makeTable(this.chains.length * 2);
+    }
     this.size++;
     this.link(invocation);
   }
 
   delete(stream: number): void {
     const { chains } = this;
+    if (chains === null) {
+      if (this.only?.stream !== stream) return;
+      this.only = null;
+      this.size = 0;
+      return;
+    }
     const chain = stream & (chains.length - 1);
     let before: Invocation | null = null;
     let one = chains[chain] as Invocation | null;
@@ -50,21 +69,23 @@ export class Running {
   /** All of them, oldest first: a list of its own, so that they may leave while it is walked. */
   values(): Invocation[] {
     const all: Invocation[] = [];
-    for (const head of this.chains) {
+    for (const head of this.chains ?? [this.only]) {
       for (let one = head; one !== null; one = one.nextRunning) all.push(one);
     }
     return all.sort((a, b) => a.stream - b.stream);
   }
 
-  private grow(): void {
+  private makeTable(chains: number): void {
     const all = this.values();
-    this.chains = new Array(this.chains.length * 2).fill(null);
+    this.only = null;
+    this.chains = new Array(chains).fill(null);
     for (const one of all) this.link(one);
   }
 
   private link(invocation: Invocation): void {
-    const chain = invocation.stream & (this.chains.length - 1);
-    invocation.nextRunning = this.chains[chain] as Invocation | null;
-    this.chains[chain] = invocation;
+    const chains = this.chains as (Invocation | null)[];
+    const chain = invocation.stream & (chains.length - 1);
+    invocation.nextRunning = chains[chain] as Invocation | null;
+    chains[chain] = invocation;
   }
 }

@@ -185,7 +185,8 @@ export class Scheduler implements InvocationOwner {
     const kind = placementOf(invocation, pod);
     invocation.placement = kind;
     counters.countPlacement(kind);
-    counters.observe(HISTOGRAM.wait, now - invocation.arrivedAt);
+    // Of those that found a free slot it is told by their count: see `histogram` there.
+    if (kind !== 'warm') counters.observe(HISTOGRAM.wait, now - invocation.arrivedAt);
     counters.addGauge('running', 1);
     pod.running.add(invocation);
     this.pods.onLoadChanged(pod);
@@ -221,7 +222,7 @@ export class Scheduler implements InvocationOwner {
     }
     this.pods.onLoadChanged(pod);
     if (pod.load === 0 && pod.state === 'serving') {
-      pod.idleSince = now;
+      pod.idleSince = Math.floor(now);
       if (pod.leaveWhenIdle && fn.queue.length === 0) {
         this.pods.drain(pod, 'nothing waits for it');
       }

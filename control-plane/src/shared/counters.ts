@@ -43,9 +43,9 @@ export const MISSES = ['wait', 'grow', 'job', 'exhausted'] as const;
 export type MissKind = (typeof MISSES)[number];
 
 /**
- * `latency`: from the request's arrival to its answer. `wait`: from admission to dispatch. The rest are a cold start's
- * phases: `launch` order to process, `connect` process to accepted hello, `load` hello to ready, `ready` order to
- * ready, `firstResult` order to the first result.
+ * `latency`: from the request's arrival to its answer. `wait`: from arrival to dispatch, 0 for those that found a free
+ * slot. The rest are a cold start's phases: `launch` order to process, `connect` process to accepted hello, `load` hello
+ * to ready, `ready` order to ready, `firstResult` order to the first result.
  */
 export const HISTOGRAMS = [
   'latency',
@@ -181,14 +181,16 @@ export class FunctionCounters {
   histogram(name: HistogramName): HistogramSnapshot {
     const base = AT_HISTOGRAMS + HISTOGRAMS.indexOf(name) * HISTOGRAM_LENGTH;
     const cumulative: number[] = [];
-    let total = 0;
+    // Who found a free slot did not wait, and was not observed: a cache line less on the warm path.
+    const notObserved = name === 'wait' ? this.placement('warm') : 0;
+    let total = notObserved;
     for (let i = 0; i < BUCKET_COUNT; i++) {
       total += this.read(base + AT_BUCKETS + i);
       cumulative.push(total);
     }
     return {
       cumulative,
-      count: this.read(base + AT_COUNT),
+      count: notObserved + this.read(base + AT_COUNT),
       sumSeconds: this.read(base + AT_SUM_MS) / 1000,
     };
   }

@@ -85,6 +85,8 @@ t.test('histograms have cumulative buckets in seconds', async (t) => {
   const a = new FunctionCounters(memory, 1);
   for (const ms of [0.05, 0.1, 3, 3, 70_000]) a.observe(HISTOGRAM.latency, ms);
   a.observe(HISTOGRAM.wait, 20);
+  a.countPlacement('warm');
+  a.countPlacement('waited');
   a.observe(HISTOGRAM.firstResult, 60);
   const { value, families } = await read();
   const latency = (le: string) =>
@@ -93,7 +95,11 @@ t.test('histograms have cumulative buckets in seconds', async (t) => {
   t.equal(value('simmer_invocation_duration_seconds_count', { function: 'default/a' }), 5);
   const sum = value('simmer_invocation_duration_seconds_sum', { function: 'default/a' }) ?? 0;
   t.ok(Math.abs(sum - 70.00615) < 1e-9);
-  t.equal(value('simmer_queue_wait_seconds_count', { function: 'default/a' }), 1);
+  // Who finds a free slot waits not at all.
+  const wait = (le: string) =>
+    value('simmer_queue_wait_seconds_bucket', { function: 'default/a', le });
+  t.strictSame(['0.0001', '0.01', '0.025', '+Inf'].map(wait), [1, 1, 2, 2]);
+  t.equal(value('simmer_queue_wait_seconds_count', { function: 'default/a' }), 2);
   const phases = families.get('simmer_cold_start_seconds')?.samples.map((s) => s.labels['phase']);
   t.strictSame(new Set(phases), new Set(['first_result']));
 });
