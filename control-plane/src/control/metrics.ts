@@ -165,7 +165,9 @@ const FAMILIES: readonly Family[] = [
   histogram('simmer_invocation_duration_seconds', 'From the arrival of a request to its answer.', [
     ['', 'latency'],
   ]),
-  histogram('simmer_queue_wait_seconds', 'From arrival to a slot; 0 where one was free.', [['', 'wait']]),
+  histogram('simmer_queue_wait_seconds', 'From arrival to a slot; 0 where one was free.', [
+    ['', 'wait'],
+  ]),
   histogram(
     'simmer_cold_start_seconds',
     'A cold start: launch (order to process), connect (process to hello), load (hello to ready), ready (order to ready), first_result (order to the first result).',
