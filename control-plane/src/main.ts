@@ -13,6 +13,7 @@ import { type Config, resolveConfig } from './config/config.ts';
 import { HandOver } from './hand-over.ts';
 import { AdminRequests } from './scheduler/admin-requests.ts';
 import { createCore } from './scheduler/core.ts';
+import { Forwarder } from './scheduler/forwarder.ts';
 import { ExecutionIds, newBootId } from './scheduler/ids.ts';
 import { Ingress } from './scheduler/ingress.ts';
 import { FLUSH_INTERVAL_MS, LogBuffer } from './scheduler/log-buffer.ts';
@@ -78,7 +79,8 @@ async function serve(config: Config): Promise<void> {
   const early = config.backends.includes('kubernetes') ? undefined : await openPodPort();
   let podPort = early?.port ?? config.podPort;
   const admin = new AdminRequests(core.wheel, now, post, () => core.pods.snapshot());
-  const ingress = new Ingress(scheduler, core.functions, admin, batch, new ExecutionIds(bootId), {
+  const ids = new ExecutionIds(bootId);
+  const ingress = new Ingress(scheduler, core.functions, admin, batch, ids, {
     host: config.host,
     port: config.port,
     maxTimeoutMs: config.maxTimeoutMs,
@@ -113,7 +115,7 @@ async function serve(config: Config): Promise<void> {
     if (message.type === 'http-response') admin.answered(message);
     else if (message.type === 'started')
       void opened.then(() => listenToClients(message.managementPort));
-    else if (message.type === 'successor') handOver.onSuccessor(message.address);
+    else if (message.type === 'successor') handOver.onSuccessor(message.successor);
     else if (message.type === 'start-failed') fatal(message.message);
     else if (message.type === 'stopped') exit();
   });
@@ -146,13 +148,17 @@ async function serve(config: Config): Promise<void> {
     );
   }
 
+  let forwarder: Forwarder | undefined;
   const handOver = new HandOver({
     ask: () => post({ type: 'succeed' }),
     sendPods: (address, force) => void core.onMessage({ type: 'hand-over', address, force }),
-    closeConnections() {
+    sendClients(address) {
       scheduler.leaving = true;
+      forwarder = new Forwarder({ address, now, newId: () => ids.next() });
+      ingress.sendClientsTo(forwarder);
     },
     isEmpty: () => core.sendOff.isDone,
+    forwarded: () => forwarder ?? { live: 0, lastRequestAt: 0 },
     done: drain,
     graceMs: config.shutdownGraceMs,
     now,

@@ -245,9 +245,9 @@ function checkTogether(config: Config): void {
       ['pod-address', config.podAddress],
       ['pod-service', config.podService],
     ] as const) {
-      if (url === '' || url.startsWith(`${scheme}//`)) continue;
+      if (url === '' || (url.startsWith(`${scheme}//`) && URL.canParse(url))) continue;
       const why = config.podPlain ? 'with pod-plain' : 'unless pod-plain is set';
-      throw new OptionError(`${name}: ${url} must begin with ${scheme}// ${why}`);
+      throw new OptionError(`${name}: ${url} must be a URL that begins with ${scheme}// ${why}`);
     }
   }
   const ports = new Map<string, string>();

@@ -92,8 +92,14 @@ function electionOf(api: Api, config: Config, log: Log): LeaderElection {
     namespace: config.instanceNamespace,
     identity: config.instance,
     address: config.podAddress,
+    clientAddress: clientAddressOf(config),
     log,
   });
+}
+
+/** Pods and other control planes reach this one by the same host. */
+function clientAddressOf({ podAddress, port }: Config): string {
+  return podAddress === '' ? '' : `http://${new URL(podAddress).hostname}:${port}`;
 }
 
 /** Whoever does not lead writes nothing. */
@@ -107,9 +113,9 @@ function standingDown(election: LeaderElection, backend: KubernetesBackend | und
     },
     onCertainty: (listener) => election.onCertainty(listener),
     onDeposed: (listener) =>
-      election.onDeposed((address) => {
+      election.onDeposed((successor) => {
         backend?.standDown();
-        listener(address);
+        listener(successor);
       }),
     close: () => election.close(),
   };

@@ -6,7 +6,7 @@
 import type { PoolStatus } from '@simmer/k8s/status/pool-status';
 import type { Backend } from '@simmer/protocol/backend';
 import type { Registry } from '@simmer/protocol/registry';
-import type { PodKeysMessage } from '../shared/messages.ts';
+import type { PodKeysMessage, Successor } from '../shared/messages.ts';
 import type { ClusterVitals } from './metrics.ts';
 
 /** Who leads, of several control planes. */
@@ -15,12 +15,12 @@ export interface Election {
   lead(): Promise<void>;
   /** This one serves: the others may send clients and pods here. */
   serving(): Promise<void>;
-  /** Hands the lead over; the address where pods find the next leader once it serves, or null where there is none in time. */
-  succeed(waitMs: number): Promise<string | null>;
+  /** Hands the lead over; the next leader once it serves, or null where there is none in time. */
+  succeed(waitMs: number): Promise<Successor | null>;
   /** The lead was lost for now (`false`) or is certain again (`true`). */
   onCertainty(listener: (leads: boolean) => void): void;
-  /** Another leads: its pods' address. */
-  onDeposed(listener: (address: string | null) => void): void;
+  /** Another leads, and serves. */
+  onDeposed(listener: (successor: Successor) => void): void;
   close(): Promise<void>;
 }
 

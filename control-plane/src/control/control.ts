@@ -11,7 +11,7 @@ import type { Backend } from '@simmer/protocol/backend';
 import type { Registry, RegistrySnapshot } from '@simmer/protocol/registry';
 import { version } from '../config/config.ts';
 import { FunctionCounters, ProcessCounters } from '../shared/counters.ts';
-import type { ControlThreadData, ToControl, ToScheduler } from '../shared/messages.ts';
+import type { ControlThreadData, Successor, ToControl, ToScheduler } from '../shared/messages.ts';
 import { Api } from './api.ts';
 import { logPodLine } from './backends/pod-log.ts';
 import { type Command, ProcessBackend } from './backends/process.ts';
@@ -134,7 +134,7 @@ export class Control {
       if (leads) this.parts?.keeper.resume();
       else this.parts?.keeper.pause();
     });
-    election.onDeposed((address) => this.options.send({ type: 'successor', address }));
+    election.onDeposed((successor) => this.options.send({ type: 'successor', successor }));
     await election.lead();
     return this.isOpen();
   }
@@ -221,12 +221,12 @@ export class Control {
   /** The next leader decides about pods from now on. */
   private async succeed(): Promise<void> {
     const { election } = this.cluster ?? {};
-    let address: string | null = null;
+    let successor: Successor | null = null;
     if (this.state === 'running' && election) {
       this.parts?.keeper.pause();
-      address = await election.succeed(SUCCESSION_MS);
+      successor = await election.succeed(SUCCESSION_MS);
     }
-    this.options.send({ type: 'successor', address });
+    this.options.send({ type: 'successor', successor });
   }
 
   private async stop(graceMs: number): Promise<void> {

@@ -11,6 +11,7 @@ import type { ErrorCode } from '@simmer/protocol/errors';
 import type { Form, HeaderPairs } from '@simmer/protocol/frames';
 import { keyOfUrlName } from '@simmer/protocol/names';
 import type { AdminRequests } from './admin-requests.ts';
+import type { Forwarder } from './forwarder.ts';
 import type { FunctionState } from './function-state.ts';
 import type { FunctionTable } from './function-table.ts';
 import { HttpReply } from './http-reply.ts';
@@ -45,6 +46,7 @@ export class Ingress {
   private readonly batch: TurnBatch;
   private readonly ids: ExecutionIds;
   private readonly settings: IngressSettings;
+  private forwarder: Forwarder | null = null;
 
   constructor(
     scheduler: Scheduler,
@@ -70,9 +72,18 @@ export class Ingress {
     return listen(uws, app, this.settings.host, this.settings.port);
   }
 
+  /** From now on every request goes there: another control plane has taken over. */
+  sendClientsTo(forwarder: Forwarder): void {
+    this.forwarder = forwarder;
+  }
+
   // ---- routes ------------------------------------------------------------------------------------------------------
 
   private onFunctionPost(res: HttpResponse, req: HttpRequest): void {
+    if (this.forwarder !== null) {
+      this.forwarder.take(res, req);
+      return;
+    }
     const target = req.getParameter(0) ?? '';
     if (!target.endsWith(INVOKE)) {
       this.onOther(res, req);
@@ -83,6 +94,10 @@ export class Ingress {
   }
 
   private onRaw(res: HttpResponse, req: HttpRequest): void {
+    if (this.forwarder !== null) {
+      this.forwarder.take(res, req);
+      return;
+    }
     const url = req.getUrl();
     const slash = url.indexOf('/', FN_PREFIX.length);
     const name = slash === -1 ? url.slice(FN_PREFIX.length) : url.slice(FN_PREFIX.length, slash);
@@ -95,6 +110,10 @@ export class Ingress {
   }
 
   private onOther(res: HttpResponse, req: HttpRequest): void {
+    if (this.forwarder !== null) {
+      this.forwarder.take(res, req);
+      return;
+    }
     const method = req.getCaseSensitiveMethod();
     const path = req.getUrl();
     const reply = new HttpReply(res, this.batch, method === 'HEAD', this.scheduler);
@@ -193,7 +212,8 @@ export class Ingress {
       reply.onAborted();
       scheduler.clientGone(invocation);
     });
-    scheduler.open(invocation, length);
+    // A body of unknown length holds a byte before any has come: that it is on its way is to be seen (send-off.ts).
+    scheduler.open(invocation, chunked ? 1 : length);
     if (length === 0 && !chunked) scheduler.submit(invocation);
     else this.receive(res, invocation, chunked ? undefined : length);
   }

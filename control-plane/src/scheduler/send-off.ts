@@ -4,9 +4,8 @@
  *   idle ──begin──▶ sending ──every function sent on, nothing lives──▶ sending, done: only late pods come
  *
  * Invariants:
- *  G1. A function's pods go once nothing waits for them. One that serves stays until the function has been quiet for
- *      QUIET_MS: a client whose connection is open here sends its next call here, and is told to close it only by the
- *      answer. `force` ends both.
+ *  G1. A function's pods go once nothing waits for them. One that serves stays until no body is on its way here any more.
+ *      `force` ends both. New requests go to the next control plane before (forwarder.ts).
  *  G2. A pod that was sent on (`moved`) gets nothing more to do. It finishes what it runs, closes its socket, and that is no
  *      loss: it is the next one's.
  *  G3. Meanwhile nothing is ordered; what comes for a function that was sent on, or has no pod, is refused as `draining`.
@@ -17,8 +16,6 @@ import type { Pod } from './pod.ts';
 import type { Scheduler } from './scheduler.ts';
 import { TimerNode } from './timing-wheel.ts';
 
-/** Many times the gap between two calls of a client that is busy; little beside what its pool is missed for elsewhere. */
-const QUIET_MS = 250;
 const LOOK_MS = 20;
 
 export class SendOff extends TimerNode {
@@ -28,7 +25,6 @@ export class SendOff extends TimerNode {
     | { readonly kind: 'idle' }
     | {
         readonly kind: 'sending';
-        readonly since: number;
         address: string;
         force: boolean;
         done: boolean;
@@ -53,7 +49,7 @@ export class SendOff extends TimerNode {
       state.address = address;
       state.force ||= force;
     } else {
-      this.state = { kind: 'sending', since: now, address, force, done: false };
+      this.state = { kind: 'sending', address, force, done: false };
       scheduler.leaving = true;
       scheduler.handingOver = true;
       scheduler.ports.log({ level: 'info', message: 'handing over', fields: { address } });
@@ -79,11 +75,11 @@ export class SendOff extends TimerNode {
 
   private look(
     fn: FunctionState,
-    { address, force, since }: { address: string; force: boolean; since: number },
+    { address, force }: { address: string; force: boolean },
     now: number,
   ): void {
     if (!force && !fn.sentOn && fn.queue.length > 0) return;
-    const last = force || fn.sentOn || isQuiet(fn, since, now);
+    const last = force || fn.sentOn || !isReceiving(fn);
     const kept = last ? null : keptOf(fn); // G1
     if (last) fn.sentOn = true;
     for (const pod of fn.pods) {
@@ -102,17 +98,11 @@ function keptOf(fn: FunctionState): Pod | null {
   return null;
 }
 
-/** Nothing was given to its pods, or received for them, for a while. */
-function isQuiet(fn: FunctionState, since: number, now: number): boolean {
-  let lastUse = since;
+/** More is held than what runs has: a body is on its way. */
+function isReceiving(fn: FunctionState): boolean {
   let runningBytes = 0;
   for (const pod of fn.pods) {
-    if (pod.load === 0) lastUse = Math.max(lastUse, pod.idleSince);
-    for (const invocation of pod.running.values()) {
-      lastUse = Math.max(lastUse, invocation.dispatchedAt);
-      runningBytes += invocation.heldBytes;
-    }
+    for (const invocation of pod.running.values()) runningBytes += invocation.heldBytes;
   }
-  // More is held than what runs has: a body is on its way.
-  return now - lastUse >= QUIET_MS && fn.heldBytes <= runningBytes;
+  return fn.heldBytes > runningBytes;
 }

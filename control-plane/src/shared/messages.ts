@@ -143,11 +143,19 @@ export interface StoppedMessage {
   readonly type: 'stopped';
 }
 
+/** The control plane that leads from now on, and serves. */
+export interface Successor {
+  /** Where pods find it: a ws or wss URL. */
+  readonly address: string;
+  /** Where its clients' port is: an http URL; '' where it does not tell. */
+  readonly clientAddress: string;
+}
+
 /** Who takes over: answers `succeed`, and comes by itself when another leader is seen. */
 export interface SuccessorMessage {
   readonly type: 'successor';
-  /** Where pods find it; null: nobody does. */
-  readonly address: string | null;
+  /** Null: nobody does. */
+  readonly successor: Successor | null;
 }
 
 /** The control thread has read its functions and listens on the management port. */

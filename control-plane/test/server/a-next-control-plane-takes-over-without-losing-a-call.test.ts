@@ -1,4 +1,5 @@
-import { Agent } from 'node:http';
+import { once } from 'node:events';
+import { Agent, request as httpRequest } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { Plane, RuntimePod } from './plane.ts';
@@ -47,7 +48,7 @@ t.test(
 
     takeOver();
     port = next.port;
-    old.core.onMessage({ type: 'hand-over', address: next.podAddress, force: false });
+    const forwarder = old.handOverTo(next);
     await next.serving('fn', 3);
     await eventually('all is handed over', () => old.core.sendOff.isDone);
     const then = answers.length;
@@ -60,6 +61,7 @@ t.test(
     );
     const closed = answers.filter((a) => a.headers.connection === 'close').length;
     t.ok(closed >= CLIENTS, 'each client was told');
+    t.equal(forwarder.live, 0);
     t.equal(old.postedOf('handed-over').length, 1);
     t.equal(old.postedOf('pod-lost').length, 0);
     t.equal(old.core.functions.get('default/fn')?.counters.counter('podsLost'), 0);
@@ -74,7 +76,7 @@ t.test(
     const running = request(old.port, INVOKE, { body, headers: { 'x-timeout-ms': '1500' } });
     await eventually('it runs', () => old.core.scheduler.live === 1);
     takeOver();
-    old.core.onMessage({ type: 'hand-over', address: next.podAddress, force: false });
+    old.handOverTo(next);
     await next.serving('fn');
     const other = await request(next.port, INVOKE, { body: '{"input":{}}' });
     t.equal(other.json.output.pid, processes[0]?.child.pid);
@@ -91,17 +93,22 @@ t.test(
   },
 );
 
-t.test('what comes after the pods have gone is told to come again', async (t) => {
-  const { old, next, takeOver } = await setUp(t, 1);
-  takeOver();
-  old.core.onMessage({ type: 'hand-over', address: next.podAddress, force: true });
-  await next.serving('fn');
-  for (const path of [INVOKE, '/fn/fn/x']) {
-    const answer = await request(old.port, path, { body: '{}' });
-    t.equal(answer.status, 503);
-    t.equal(answer.json.code, 'draining');
-    t.equal(answer.headers['retry-after'], '1');
-    t.equal(answer.headers.connection, 'close');
+t.test('a body on its way is waited for, however it comes', async (t) => {
+  for (const headers of [{ 'content-length': '12' }, { 'transfer-encoding': 'chunked' }]) {
+    const { old, next, takeOver } = await setUp(t, 2);
+    const call = httpRequest({ port: old.port, path: INVOKE, method: 'POST', headers });
+    call.flushHeaders();
+    const response = once(call, 'response');
+    await eventually('it was taken on', () => old.core.scheduler.live === 1);
+    takeOver();
+    old.handOverTo(next);
+    await next.serving('fn', 1);
+    t.equal((await request(old.port, INVOKE, { body: '{"input":{}}' })).status, 200);
+    t.notOk(old.core.sendOff.isDone);
+    call.end('{"input":{}}');
+    t.equal((await response)[0].statusCode, 200);
+    await next.serving('fn', 2);
+    await eventually('all is handed over', () => old.core.sendOff.isDone);
   }
 });
 

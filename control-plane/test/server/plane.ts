@@ -14,6 +14,7 @@ import { RUNTIME_ENV, RUNTIME_NODE_FLAGS } from '@simmer/protocol/runtime-enviro
 import type { Test } from 'tap';
 import { AdminRequests } from '../../src/scheduler/admin-requests.ts';
 import { type Core, createCore } from '../../src/scheduler/core.ts';
+import { Forwarder } from '../../src/scheduler/forwarder.ts';
 import { ExecutionIds } from '../../src/scheduler/ids.ts';
 import { Ingress } from '../../src/scheduler/ingress.ts';
 import { type PodServerSettings, servePods } from '../../src/scheduler/pod-server.ts';
@@ -40,6 +41,7 @@ export class Plane {
   readonly lines: LogLine[] = [];
   port = 0;
   podPort = 0;
+  ingress!: Ingress;
   private readonly name: string;
   private readonly uws: Uws;
   private readonly sockets: us_listen_socket[] = [];
@@ -92,6 +94,7 @@ export class Plane {
         ...{ host, port: 0, maxTimeoutMs: 60_000 },
       },
     );
+    plane.ingress = ingress;
     const clients = await ingress.listen(uws);
     plane.sockets.push(pods.socket, clients.socket);
     plane.podPort = pods.port;
@@ -143,6 +146,20 @@ export class Plane {
 
   identify({ podId, uid }: { podId: string; uid: string }, proofKey = ''): void {
     this.core.onMessage({ type: 'pod-identified', podId, uid, proofKey });
+  }
+
+  /** As main.ts does once another has taken over. */
+  handOverTo(next: Plane, force = false): Forwarder {
+    const forwarder = this.forwardTo(`http://127.0.0.1:${next.port}`);
+    this.core.onMessage({ type: 'hand-over', address: next.podAddress, force });
+    return forwarder;
+  }
+
+  forwardTo(address: string): Forwarder {
+    const forwarder = new Forwarder({ address, now: () => performance.now(), newId: () => 'x-1' });
+    this.core.scheduler.leaving = true;
+    this.ingress.sendClientsTo(forwarder);
+    return forwarder;
   }
 
   get podAddress(): string {

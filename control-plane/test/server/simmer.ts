@@ -109,7 +109,8 @@ export function request(
 ): Promise<Answer> {
   const { body, method = body === undefined ? 'GET' : 'POST', headers = {}, signal } = options;
   return new Promise((resolve, reject) => {
-    const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
+    const framed = body === undefined || 'transfer-encoding' in headers;
+    const length = framed ? {} : { 'content-length': Buffer.byteLength(body) };
     const req = httpRequest(
       {
         host: '127.0.0.1',

@@ -45,6 +45,8 @@ export interface ElectionOptions {
   readonly identity: string;
   /** Where pods find this one. */
   readonly address: string;
+  /** Where its clients' port is: an http URL. */
+  readonly clientAddress: string;
   readonly log: KubeLog;
   readonly clock?: Clock;
 }
@@ -70,7 +72,7 @@ export class LeaderElection {
   private onLead: (() => void) | undefined;
   private onSuccessor: ((holder: Holder | undefined) => void) | undefined;
   private certainty: (leads: boolean) => void = () => {};
-  private deposed: (address: string | null) => void = () => {};
+  private deposed: (successor: Holder) => void = () => {};
 
   constructor(options: ElectionOptions) {
     const { api, namespace, log, clock = systemClock } = options;
@@ -107,8 +109,8 @@ export class LeaderElection {
     this.certainty = listener;
   }
 
-  /** Another leads, and serves: where pods find it. */
-  onDeposed(listener: (address: string | null) => void): void {
+  /** Another leads, and serves. */
+  onDeposed(listener: (successor: Holder) => void): void {
     this.deposed = listener;
   }
 
@@ -142,14 +144,13 @@ export class LeaderElection {
     }
   }
 
-  /** Gives the Lease up; the address of the next leader's pod port once it serves, or null where there is none in time. */
-  async succeed(waitMs: number): Promise<string | null> {
+  /** Gives the Lease up; the next leader once it serves, or null where there is none in time. */
+  async succeed(waitMs: number): Promise<Holder | null> {
     const before = this.state;
     this.state = 'resigned';
     this.cancelTimers();
     if (before === 'leading') await this.release();
-    const holder = await this.successor(waitMs);
-    return holder === undefined ? null : holder.address;
+    return (await this.successor(waitMs)) ?? null;
   }
 
   private async release(): Promise<void> {
@@ -244,7 +245,7 @@ export class LeaderElection {
 
   private tellDeposed(): void {
     const other = this.other();
-    if (other?.serving) this.deposed(other.address);
+    if (other?.serving) this.deposed(other);
   }
 
   /** One try at a time; one more where something changed meanwhile. */
@@ -269,7 +270,7 @@ export class LeaderElection {
 
   private async look(): Promise<void> {
     if (!this.isTrying()) return;
-    const { api, namespace, identity, address, log } = this.options;
+    const { api, namespace, identity, address, clientAddress, log } = this.options;
     const { lease } = this;
     if (this.state === 'standby' && this.informer.problem !== undefined) return;
     // What it knew of the Lease was old: its time begins anew once it is known again (E4).
@@ -277,7 +278,7 @@ export class LeaderElection {
     if (!mayTake(lease, identity, unchangedMs) && !(await this.holderIsGone(lease))) return;
     if (!this.isTrying()) return;
     const began = this.clock.now();
-    const claim = { identity, address, serving: this.serves };
+    const claim = { identity, address, clientAddress, serving: this.serves };
     const wanted = held(lease, LEASE_NAME, claim, this.clock.epoch());
     try {
       // E1

@@ -15,6 +15,8 @@ export const RETRY_MS = 2_000;
 
 /** Where pods find the holder. */
 export const ADDRESS = 'simmer.dev/address';
+/** Where its clients' port is, for the one that hands over to it: an http URL. */
+export const CLIENT_ADDRESS = 'simmer.dev/client-address';
 /** The holder that serves already: it may have only just got the Lease. */
 export const SERVING = 'simmer.dev/serving';
 
@@ -31,6 +33,7 @@ export interface Lease extends KubeObject {
 export interface Holder {
   readonly identity: string;
   readonly address: string;
+  readonly clientAddress: string;
   readonly serving: boolean;
 }
 
@@ -42,6 +45,7 @@ export function holderOf(lease: Lease | undefined): Holder | undefined {
   return {
     identity,
     address: annotations[ADDRESS] ?? '',
+    clientAddress: annotations[CLIENT_ADDRESS] ?? '',
     serving: annotations[SERVING] === identity,
   };
 }
@@ -54,14 +58,8 @@ export function mayTake(lease: Lease | undefined, identity: string, unchangedMs:
   return unchangedMs > lasts;
 }
 
-export interface Claim {
-  readonly identity: string;
-  readonly address: string;
-  readonly serving: boolean;
-}
-
 /** The Lease held by the claimant from now on (renewed, where it was so before). `at`: epoch milliseconds. */
-export function held(lease: Lease | undefined, name: string, claim: Claim, at: number): Lease {
+export function held(lease: Lease | undefined, name: string, claim: Holder, at: number): Lease {
   const now = new Date(at).toISOString().replace('Z', '000Z');
   const mine = lease?.spec?.holderIdentity === claim.identity;
   const transitions = (lease?.spec?.leaseTransitions ?? 0) + (lease === undefined || mine ? 0 : 1);
@@ -74,6 +72,7 @@ export function held(lease: Lease | undefined, name: string, claim: Claim, at: n
       annotations: {
         ...lease?.metadata.annotations,
         [ADDRESS]: claim.address,
+        [CLIENT_ADDRESS]: claim.clientAddress,
         [SERVING]: claim.serving ? claim.identity : '',
       },
     },
@@ -94,7 +93,7 @@ export function released(lease: Lease): Lease {
     metadata: {
       ...(name !== undefined && { name }),
       ...(resourceVersion !== undefined && { resourceVersion }),
-      annotations: { ...annotations, [ADDRESS]: '', [SERVING]: '' },
+      annotations: { ...annotations, [ADDRESS]: '', [CLIENT_ADDRESS]: '', [SERVING]: '' },
     },
     spec: { ...lease.spec, holderIdentity: '', leaseDurationSeconds: 1 },
   };

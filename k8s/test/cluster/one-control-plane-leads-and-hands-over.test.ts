@@ -25,6 +25,7 @@ async function setUp(t: Test) {
       namespace,
       identity,
       address: `wss://${identity}:8082`,
+      clientAddress: `http://${identity}:8080`,
       log: keptLog(),
     });
     t.teardown(() => election.close());
@@ -56,7 +57,7 @@ if (NO_CLUSTER !== undefined) {
     await leading;
     t.strictSame(await labelled(), ['a'], 'clients still find the one that serves');
     await b.serving();
-    t.equal(await successor, 'wss://b:8082');
+    t.match(await successor, { address: 'wss://b:8082', clientAddress: 'http://b:8080' });
     t.strictSame(await labelled(), ['b']);
   });
 
@@ -74,9 +75,9 @@ if (NO_CLUSTER !== undefined) {
     await a.lead();
     await a.serving();
     const certain: boolean[] = [];
-    const deposed: (string | null)[] = [];
+    const deposed: string[] = [];
     a.onCertainty((leads) => certain.push(leads));
-    a.onDeposed((address) => deposed.push(address));
+    a.onDeposed(({ address }) => deposed.push(address));
     await api.patch(LEASES, namespace, 'simmer', {
       metadata: { annotations: { 'simmer.dev/address': 'wss://x:1', 'simmer.dev/serving': 'x' } },
       spec: { holderIdentity: 'x' },

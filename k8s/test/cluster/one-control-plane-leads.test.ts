@@ -24,7 +24,10 @@ async function setUp(t: Test) {
     const clock = new ManualClock();
     const log = keptLog();
     const address = `wss://${identity}:8082`;
-    const election = new LeaderElection({ api: through, namespace, identity, address, log, clock });
+    const clientAddress = `http://${identity}:8080`;
+    const election = new LeaderElection({
+      ...{ api: through, namespace, identity, address, clientAddress, log, clock },
+    });
     t.teardown(() => election.close());
     const heard: string[] = [];
     election.onCertainty((leads) => heard.push(leads ? 'certain' : 'uncertain'));
