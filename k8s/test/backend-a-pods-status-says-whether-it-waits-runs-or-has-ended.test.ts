@@ -94,6 +94,28 @@ t.test('what a node, an eviction or the scheduler did is nobody’s fault', asyn
   t.match(terminated({ exitCode: 137, reason: 'ContainerStatusUnknown' }), { blameless: true });
 });
 
+t.test('what went with its node has ended, whatever the kubelet said last', async (t) => {
+  const containerStatuses = container({ running: { startedAt: '2026-01-02T03:04:05Z' } });
+  const conditions = [
+    { type: 'DisruptionTarget', status: 'True', reason: 'DeletionByPodGC', message: 'no node' },
+  ];
+  t.strictSame(stateOf({ phase: 'Failed', containerStatuses, conditions }), {
+    name: 'exited',
+    ran: false,
+    clean: false,
+    reason: 'DeletionByPodGC: no node',
+    blameless: true,
+  });
+  const reason = 'NodeLost';
+  t.strictSame(terminated({ exitCode: 137, reason: 'ContainerStatusUnknown' }, { reason }), {
+    name: 'exited',
+    ran: false,
+    clean: false,
+    reason: 'NodeLost; its node lost sight of it',
+    blameless: true,
+  });
+});
+
 t.test('one that was told to go says by whom, in any state', async (t) => {
   const metadata = { deletionTimestamp: '2026-01-02T03:04:05Z' };
   t.equal(view({ metadata }).deleting, 'deleted from outside');

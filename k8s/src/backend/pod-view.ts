@@ -109,7 +109,7 @@ function stateOf(status: PodStatus, disrupted: Condition | undefined): PodState 
   const over = status.phase === 'Failed' || status.phase === 'Succeeded';
   if (state?.terminated) {
     const { reason = '' } = state.terminated;
-    const outside = status.reason !== undefined || disrupted !== undefined || reason === 'NodeLost';
+    const outside = status.reason !== undefined || disrupted !== undefined;
     const ran = reason !== 'ContainerStatusUnknown' && reason !== 'StartError';
     const why = outside ? `${outsideReason(status, disrupted)}; ` : '';
     return {
