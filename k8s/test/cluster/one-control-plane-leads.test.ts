@@ -31,7 +31,7 @@ async function setUp(t: Test) {
     t.teardown(() => election.close());
     const heard: string[] = [];
     election.onCertainty((leads) => heard.push(leads ? 'certain' : 'uncertain'));
-    election.onDeposed((successor) => heard.push(`deposed by ${successor}`));
+    election.onDeposed(({ address: by }) => heard.push(`deposed by ${by}`));
     const leading = election.lead().then(() => {
       heard.push('leads');
     });
