@@ -153,8 +153,13 @@ async function serve(config: Config): Promise<void> {
     ask: () => post({ type: 'succeed' }),
     sendPods: (address, force) => void core.onMessage({ type: 'hand-over', address, force }),
     sendClients(address) {
-      scheduler.leaving = true;
-      forwarder = new Forwarder({ address, now, newId: () => ids.next() });
+      forwarder = new Forwarder({
+        address,
+        now,
+        newId: () => ids.next(),
+        batch,
+        house: scheduler,
+      });
       ingress.sendClientsTo(forwarder);
     },
     isEmpty: () => core.sendOff.isDone,

@@ -10,23 +10,19 @@
  *  F4. `res` is never touched once the client has gone.
  */
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
-import { problem } from '@simmer/protocol/errors';
-import { statusLine } from './http-reply.ts';
+import { HOP_BY_HOP } from './hop-by-hop.ts';
+import { type House, HttpReply, statusLine } from './http-reply.ts';
+import type { TurnBatch } from './turn-batch.ts';
 import type { HttpRequest, HttpResponse } from './uws.ts';
 
-/** Of one hop (RFC 9110 7.6.1). */
-const OF_ONE_HOP: ReadonlySet<string> = new Set([
-  'connection',
-  'expect',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
+const NOT_PASSED_ON: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'expect']);
+/** uWebSockets.js writes its own of the last three. */
+const NOT_PASSED_BACK: ReadonlySet<string> = new Set([
+  ...HOP_BY_HOP,
+  'content-length',
+  'date',
+  'uwebsockets',
 ]);
-/** uWebSockets.js writes its own. */
-const WRITTEN_HERE: ReadonlySet<string> = new Set(['content-length', 'date', 'uwebsockets']);
 const RETRY_AFTER_SECONDS = 1;
 
 export interface ForwarderOptions {
@@ -35,6 +31,8 @@ export interface ForwarderOptions {
   /** Milliseconds, monotonic. */
   now(): number;
   newId(): string;
+  readonly batch: TurnBatch;
+  readonly house: House;
 }
 
 export class Forwarder {
@@ -59,7 +57,7 @@ export class Forwarder {
     this.live++;
     this.lastRequestAt = this.options.now();
     const isHead = req.getCaseSensitiveMethod() === 'HEAD';
-    const exchange = new Exchange(res, isHead, this.options.newId, () => {
+    const exchange = new Exchange(res, isHead, this.options, () => {
       this.live--;
     });
     if (this.to === undefined) exchange.refuse();
@@ -70,7 +68,7 @@ export class Forwarder {
     const query = req.getQuery();
     const headers: string[] = [];
     req.forEach((name, value) => {
-      if (!OF_ONE_HOP.has(name)) headers.push(name, asLatin1(value));
+      if (!NOT_PASSED_ON.has(name)) headers.push(name, asLatin1(value));
       else if (name === 'transfer-encoding') headers.push(name, 'chunked'); // nothing else gets here
     });
     return httpRequest({
@@ -88,18 +86,22 @@ export class Forwarder {
 class Exchange {
   private readonly res: HttpResponse;
   private readonly isHead: boolean;
-  private readonly newId: () => string;
+  private readonly options: ForwarderOptions;
+  /** Of what did not get there. */
+  private readonly refusal: HttpReply;
   private readonly onEnd: () => void;
   private upstream: ClientRequest | undefined;
   private state: 'sent' | 'answering' | 'ended' = 'sent';
 
-  constructor(res: HttpResponse, isHead: boolean, newId: () => string, onEnd: () => void) {
+  constructor(res: HttpResponse, isHead: boolean, options: ForwarderOptions, onEnd: () => void) {
     this.res = res;
     this.isHead = isHead;
-    this.newId = newId;
+    this.options = options;
+    this.refusal = new HttpReply(res, options.batch, isHead, options.house);
     this.onEnd = onEnd;
     res.onAborted(() => {
       this.end();
+      this.refusal.onAborted();
       this.upstream?.destroy();
     });
   }
@@ -108,8 +110,7 @@ class Exchange {
     this.upstream = upstream;
     // F1: without a connection nothing was sent.
     let connected = false;
-    upstream.on('socket', (socket) => {
-      connected = !socket.connecting;
+    upstream.once('socket', (socket) => {
       socket.once('connect', () => {
         connected = true;
       });
@@ -208,7 +209,7 @@ class Exchange {
     for (let i = 0; i < rawHeaders.length; i += 2) {
       const name = rawHeaders[i] as string;
       const key = name.toLowerCase();
-      if (OF_ONE_HOP.has(key) || WRITTEN_HERE.has(key)) continue;
+      if (NOT_PASSED_BACK.has(key)) continue;
       this.res.writeHeader(name, asUtf8(rawHeaders[i + 1] as string));
     }
   }
@@ -217,16 +218,9 @@ class Exchange {
   refuse(): void {
     if (this.state === 'ended') return;
     this.end();
-    const executionId = this.newId();
-    const p = problem('draining', 'This control plane has handed over to another.', {
-      executionId,
-    });
-    this.res.cork(() => {
-      this.res.writeStatus(statusLine(p.status));
-      this.res.writeHeader('x-execution-id', executionId);
-      this.res.writeHeader('content-type', 'application/problem+json');
-      this.res.writeHeader('retry-after', String(RETRY_AFTER_SECONDS));
-      this.res.end(this.isHead ? '' : JSON.stringify(p), true);
+    const detail = 'This control plane has handed over to another.';
+    this.refusal.failWith(this.options.newId(), '', 'draining', detail, {
+      retryAfterSeconds: RETRY_AFTER_SECONDS,
     });
   }
 

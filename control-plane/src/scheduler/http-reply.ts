@@ -16,6 +16,7 @@ import { STATUS_CODES } from 'node:http';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import { problem } from '@simmer/protocol/errors';
 import type { HeaderPairs } from '@simmer/protocol/frames';
+import { HOP_BY_HOP } from './hop-by-hop.ts';
 import { traceIdOf } from './ids.ts';
 import type { Invocation } from './invocation.ts';
 import { letGo } from './let-go.ts';
@@ -30,18 +31,12 @@ export function statusLine(status: number): string {
   return STATUS_LINES.get(status) ?? `${status} Status ${status}`;
 }
 
-/** Ours, or of one hop only (RFC 9110 7.6.1): a handler's are not passed on. */
+/** Ours, or of one hop only: a handler's are not passed on. */
 const NOT_PASSED: ReadonlySet<string> = new Set([
-  'connection',
+  ...HOP_BY_HOP,
   'content-length',
   'date',
-  'keep-alive',
   'proxy-authenticate',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
   'x-execution-id',
   'x-trace-id',
 ]);

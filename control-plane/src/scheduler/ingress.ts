@@ -14,6 +14,7 @@ import type { AdminRequests } from './admin-requests.ts';
 import type { Forwarder } from './forwarder.ts';
 import type { FunctionState } from './function-state.ts';
 import type { FunctionTable } from './function-table.ts';
+import { HOP_BY_HOP } from './hop-by-hop.ts';
 import { HttpReply } from './http-reply.ts';
 import { type ExecutionIds, newTraceparent, traceparentOf } from './ids.ts';
 import { Invocation } from './invocation.ts';
@@ -296,16 +297,10 @@ function headersOf(req: HttpRequest): HeaderPairs {
 
 /** Of this hop, or replaced by ours. */
 const NOT_FORWARDED: ReadonlySet<string> = new Set([
-  'connection',
+  ...HOP_BY_HOP,
   'expect',
-  'keep-alive',
   'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
   'traceparent',
-  'upgrade',
 ]);
 
 function tooLarge(max: number): string {

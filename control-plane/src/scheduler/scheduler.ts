@@ -59,9 +59,7 @@ export class Scheduler implements InvocationOwner {
   misses!: Misses;
   pods!: PodLifecycle;
   draining = false;
-  /** Another control plane takes over: clients are to come to it, so answers close their connections. */
-  leaving = false;
-  /** Pods are being sent to it (send-off.ts): nothing is ordered any more. */
+  /** Another control plane takes over: pods are sent to it (send-off.ts), and nothing is ordered any more. */
   handingOver = false;
   /** Invocations between `open` and their end. */
   live = 0;
@@ -79,9 +77,9 @@ export class Scheduler implements InvocationOwner {
     this.limits = limits;
   }
 
-  /** Whether answers end their connections. */
+  /** Whether answers end their connections: clients are to come to another control plane. */
   get closesConnections(): boolean {
-    return this.leaving || this.draining;
+    return this.handingOver || this.draining;
   }
 
   // ---- admission ---------------------------------------------------------------------------------------------------

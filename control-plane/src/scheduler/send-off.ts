@@ -50,7 +50,6 @@ export class SendOff extends TimerNode {
       state.force ||= force;
     } else {
       this.state = { kind: 'sending', address, force, done: false };
-      scheduler.leaving = true;
       scheduler.handingOver = true;
       scheduler.ports.log({ level: 'info', message: 'handing over', fields: { address } });
     }

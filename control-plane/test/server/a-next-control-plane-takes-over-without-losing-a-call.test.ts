@@ -127,7 +127,7 @@ t.test('answers of every shape say that the connection ends', async (t) => {
   };`;
   RuntimePod.start(t, old.podAddress, pod, { SIMMER_CAPACITY: '10' }, code);
   await old.serving('fn');
-  old.core.scheduler.leaving = true;
+  old.core.scheduler.handingOver = true;
   const expected = [
     ['GET', '/fn/fn/', 200, 'whole'],
     ['HEAD', '/fn/fn/', 200, ''],

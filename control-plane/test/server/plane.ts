@@ -46,6 +46,7 @@ export class Plane {
   private readonly uws: Uws;
   private readonly sockets: us_listen_socket[] = [];
   private readonly timer: NodeJS.Timeout;
+  private readonly batch = new TurnBatch();
   private pods = 0;
 
   private constructor(uws: Uws, name: string) {
@@ -69,8 +70,7 @@ export class Plane {
   ): Promise<Plane> {
     const plane = new Plane(await loadUws(16_384), name);
     t.teardown(() => plane.stop());
-    const { core, uws } = plane;
-    const batch = new TurnBatch();
+    const { core, uws, batch } = plane;
     core.onMessage({ type: 'pod-keys', keys: [SESSION_KEY] });
     const host = '127.0.0.1';
     const pods = await servePods(uws, core.scheduler, batch, {
@@ -156,8 +156,12 @@ export class Plane {
   }
 
   forwardTo(address: string): Forwarder {
-    const forwarder = new Forwarder({ address, now: () => performance.now(), newId: () => 'x-1' });
-    this.core.scheduler.leaving = true;
+    const forwarder = new Forwarder({
+      ...{ address, now: () => performance.now(), newId: () => 'x-1' },
+      batch: this.batch,
+      house: this.core.scheduler,
+    });
+    this.core.scheduler.handingOver = true;
     this.ingress.sendClientsTo(forwarder);
     return forwarder;
   }

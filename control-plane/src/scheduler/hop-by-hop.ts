@@ -1,0 +1,10 @@
+/** Headers of one hop (RFC 9110 7.6.1), in lower case: never passed on. */
+export const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
