@@ -60,10 +60,23 @@ async function serve(config: Config): Promise<void> {
   const post = (message: ToControl): void => worker?.postMessage(message);
   const now = (): number => performance.now();
   const core = createCore(
-    { now, post, log: (line) => logs.add(line), debug: config.logLevel === 'debug' },
+    {
+      now,
+      random: Math.random,
+      post,
+      log: (line) => logs.add(line),
+      debug: config.logLevel === 'debug',
+    },
     Date.now,
     memory,
-    { maxQueuedBytes: config.maxQueuedBytes },
+    {
+      maxQueuedBytes: config.maxQueuedBytes,
+      executions: {
+        maxCount: config.executionsMax,
+        maxBytes: config.executionsMaxBytes,
+        maxAgeMs: config.executionsMaxAgeMs,
+      },
+    },
   );
   const { scheduler } = core;
 
@@ -80,9 +93,10 @@ async function serve(config: Config): Promise<void> {
   let podPort = early?.port ?? config.podPort;
   const admin = new AdminRequests(core.wheel, now, post, () => core.pods.snapshot());
   const ids = new ExecutionIds(bootId);
-  const ingress = new Ingress(scheduler, core.functions, admin, batch, ids, {
+  const ingress = new Ingress(scheduler, core.functions, admin, core.executions, batch, ids, {
     host: config.host,
     port: config.port,
+    bootId,
     maxTimeoutMs: config.maxTimeoutMs,
   });
 

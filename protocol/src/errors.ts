@@ -56,6 +56,11 @@ export const ERRORS = {
     title: 'Bad X-Timeout-Ms',
     help: "The header must be a whole number of milliseconds from 1 to the platform's `max-timeout-ms`.",
   },
+  invalid_retries: {
+    status: 400,
+    title: 'Bad X-Max-Retries',
+    help: 'The header must be a whole number from 0 to 100.',
+  },
   invalid_json: {
     status: 400,
     title: 'Body is not JSON',
@@ -97,6 +102,37 @@ export const ERRORS = {
     title: 'Shutting down',
     help: 'This control plane accepts no new work, or ended before the invocation did. Try again: another one may answer.',
   },
+  executions_full: {
+    status: 429,
+    title: 'Too many executions',
+    help: 'As many asynchronous executions that have not ended are kept as `executions-max` or `executions-max-bytes` allows. Try again after `Retry-After`.',
+  },
+  // ---- executions ----
+  execution_not_found: {
+    status: 404,
+    title: 'No such execution',
+    help: 'No asynchronous execution of this id is known: it never was, or is long gone.',
+  },
+  execution_evicted: {
+    status: 410,
+    title: 'The execution is kept no longer',
+    help: 'It ended, and was dropped after `executions-max-age-ms` or to make room for others.',
+  },
+  lost_in_restart: {
+    status: 410,
+    title: 'The execution was lost in a restart',
+    help: 'Its id was given by an earlier process. Executions are kept in memory only; if it matters, enqueue it again.',
+  },
+  execution_ended: {
+    status: 409,
+    title: 'The execution has ended',
+    help: 'It cannot be cancelled any more. `GET` it for how it ended.',
+  },
+  invalid_query: {
+    status: 400,
+    title: 'Bad query parameter',
+    help: 'The detail names the parameter and what it may be.',
+  },
   // ---- the attempt ----
   function_error: {
     status: 500,
@@ -126,12 +162,12 @@ export const ERRORS = {
   cancelled: {
     status: 499,
     title: 'Cancelled',
-    help: 'The client closed its connection before the answer. Counted and logged; nobody reads it.',
+    help: 'The client closed its connection before the answer, or the execution was cancelled by request. Counted and logged.',
   },
   pod_lost: {
     status: 502,
     title: 'The pod was lost',
-    help: 'The pod that ran the invocation exited, was killed, or lost its connection. It may have run in part.',
+    help: 'The pod that ran the invocation exited, was killed, or lost its connection, and so did those of its retries, where it had any. It may have run in part.',
   },
   over_capacity: {
     status: 503,

@@ -2,6 +2,7 @@
  * The value form: a JSON envelope `{input, metadata}` in, the handler's output as JSON out. This is the warm path: what
  * the common call does not need is not made.
  */
+import { envelopeFault } from '@simmer/protocol/envelope';
 import type { Invoke } from '@simmer/protocol/frames';
 import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
 import type { Attempt } from './attempt.ts';
@@ -55,16 +56,13 @@ function parse(executor: Executor, attempt: Attempt, body: Uint8Array): Envelope
     executor.fail(attempt, failure('bad_input', 'invalid_json', (error as Error).message));
     return undefined;
   }
-  if (!isObject(value)) {
-    const message = 'the body must be a JSON object {"input": ..., "metadata": {...}}';
-    executor.fail(attempt, failure('bad_input', 'invalid_envelope', message));
+  const fault = envelopeFault(value);
+  if (fault !== undefined) {
+    executor.fail(attempt, failure('bad_input', fault.code, fault.message));
     return undefined;
   }
-  const { input, metadata } = value;
-  if (metadata === undefined) return { input, metadata: NO_METADATA };
-  if (isObject(metadata)) return { input, metadata };
-  executor.fail(attempt, failure('bad_input', 'invalid_envelope', 'metadata must be an object'));
-  return undefined;
+  const { input, metadata = NO_METADATA } = value as Partial<Envelope>;
+  return { input, metadata };
 }
 
 function call(
@@ -156,8 +154,4 @@ export function utf8(bytes: Uint8Array): string {
     ? bytes
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   return buffer.toString();
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

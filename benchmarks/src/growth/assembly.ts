@@ -46,8 +46,11 @@ export async function assemble(
   const batch = new TurnBatch();
   const now = () => performance.now();
   const post = () => {};
-  const ports = { now, post, log: () => {}, debug: false };
-  const core = createCore(ports, Date.now, memory, { maxQueuedBytes: 2 ** 30 });
+  const ports = { now, random: Math.random, post, log: () => {}, debug: false };
+  const core = createCore(ports, Date.now, memory, {
+    maxQueuedBytes: 2 ** 30,
+    executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
+  });
   const podServer = await servePods(uws, core.scheduler, batch, {
     host: '127.0.0.1',
     port: 0,
@@ -57,9 +60,10 @@ export async function assemble(
     core.scheduler,
     core.functions,
     new AdminRequests(core.wheel, now, post, () => core.pods.snapshot()),
+    core.executions,
     batch,
     new ExecutionIds('bench'),
-    { host: '127.0.0.1', port: 0, maxTimeoutMs: 60_000 },
+    { host: '127.0.0.1', port: 0, bootId: 'bench', maxTimeoutMs: 60_000 },
   );
   const { port } = await ingress.listen(uws);
 

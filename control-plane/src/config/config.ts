@@ -40,6 +40,10 @@ export interface Config {
   readonly heartbeatMs: number;
   /** Bytes of request bodies held for all functions together. */
   readonly maxQueuedBytes: number;
+  /** Asynchronous executions kept: their number, bytes, and milliseconds after the end. */
+  readonly executionsMax: number;
+  readonly executionsMaxBytes: number;
+  readonly executionsMaxAgeMs: number;
   /** Largest X-Timeout-Ms. */
   readonly maxTimeoutMs: number;
   /** Longest header block of a request. */

@@ -304,6 +304,27 @@ export const OPTIONS: readonly Option[] = [
     'Request bodies held for all functions together; beyond it requests get 429 `overloaded`.',
   ),
   option(
+    'executions-max',
+    'executionsMax',
+    integer(1, 10_000_000, 'executions'),
+    10_000,
+    'Asynchronous executions that are kept, those that have ended included.',
+  ),
+  option(
+    'executions-max-bytes',
+    'executionsMaxBytes',
+    bytes(MIB, 1_024 * GIB),
+    256 * MIB,
+    'Memory for the asynchronous executions that are kept, with their requests and results.',
+  ),
+  option(
+    'executions-max-age-ms',
+    'executionsMaxAgeMs',
+    milliseconds(1_000, 30 * DAY_MS),
+    3_600_000,
+    'How long an asynchronous execution is kept after its end.',
+  ),
+  option(
     'max-timeout-ms',
     'maxTimeoutMs',
     milliseconds(1, DAY_MS),

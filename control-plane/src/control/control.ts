@@ -8,6 +8,7 @@
  */
 import type { PoolStatus } from '@simmer/k8s/status/pool-status';
 import type { Backend } from '@simmer/protocol/backend';
+import { envelopeFaultOf } from '@simmer/protocol/envelope';
 import type { Registry, RegistrySnapshot } from '@simmer/protocol/registry';
 import { version } from '../config/config.ts';
 import { FunctionCounters, ProcessCounters } from '../shared/counters.ts';
@@ -202,6 +203,11 @@ export class Control {
       case 'http-request':
         if (this.parts) this.options.send(this.parts.api.answer(message));
         break;
+      case 'check-envelope': {
+        const { requestId, body } = message;
+        this.options.send({ type: 'envelope-checked', requestId, fault: envelopeFaultOf(body) });
+        break;
+      }
       case 'serving':
         void this.cluster?.election?.serving();
         break;

@@ -133,6 +133,9 @@ const FAMILIES: readonly Family[] = [
     c.gauge('heldBytes'),
   ),
   gauge('simmer_function_running', 'Invocations that run on a pod.', (c) => c.gauge('running')),
+  gauge('simmer_function_waiting', 'Invocations that wait for their next attempt.', (c) =>
+    c.gauge('waiting'),
+  ),
   {
     name: 'simmer_pods',
     type: 'gauge',
@@ -153,6 +156,9 @@ const FAMILIES: readonly Family[] = [
       ...CODES.map(([code, label]) => [label, c.errors(code)] as const),
     ],
   ),
+  counter('simmer_retries_total', 'Attempts that failed and were followed by another.', (c) => [
+    ['', c.counter('retries')],
+  ]),
   counter('simmer_placements_total', 'Attempts by how they got their slot.', (c) =>
     PLACEMENT_KINDS.map(([kind, label]) => [label, c.placement(kind)]),
   ),

@@ -1,12 +1,20 @@
 /** Puts the scheduler's core together: the parts refer to each other, and whoever drives it (main.ts, tests, benchmarks) needs all. */
 import { ProcessCounters } from '../shared/counters.ts';
 import type { ToScheduler } from '../shared/messages.ts';
+import { EnvelopeChecks } from './executions/envelope-checks.ts';
+import { Executions } from './executions/executions.ts';
+import { MemoryStore, type MemoryStoreLimits } from './executions/memory-store.ts';
 import { FunctionTable } from './function-table.ts';
 import { Misses } from './misses.ts';
 import { PodLifecycle } from './pod-lifecycle.ts';
+import { Retries } from './retries.ts';
 import { Scheduler, type SchedulerLimits, type SchedulerPorts } from './scheduler.ts';
 import { SendOff } from './send-off.ts';
 import { TimingWheel } from './timing-wheel.ts';
+
+export interface CoreLimits extends SchedulerLimits {
+  readonly executions: MemoryStoreLimits;
+}
 
 export interface Core {
   readonly scheduler: Scheduler;
@@ -14,6 +22,7 @@ export interface Core {
   readonly pods: PodLifecycle;
   readonly wheel: TimingWheel;
   readonly sendOff: SendOff;
+  readonly executions: Executions;
   /** Applies a message of the control thread; false for those that are not the core's. */
   onMessage(message: ToScheduler): boolean;
 }
@@ -23,7 +32,7 @@ export function createCore(
   ports: SchedulerPorts,
   wallClock: () => number,
   memory: SharedArrayBuffer,
-  limits: SchedulerLimits,
+  limits: CoreLimits,
 ): Core {
   const wheel = new TimingWheel(ports.now());
   const scheduler = new Scheduler(ports, wheel, new ProcessCounters(memory), limits);
@@ -31,7 +40,13 @@ export function createCore(
   const misses = new Misses(scheduler);
   const pods = new PodLifecycle(scheduler, wallClock);
   const sendOff = new SendOff(scheduler, functions);
+  const checks = new EnvelopeChecks(ports.post);
+  const executions = new Executions(scheduler, new MemoryStore(limits.executions, wallClock), {
+    wallClock,
+    checkEnvelope: (body) => checks.check(body),
+  });
   scheduler.misses = misses;
+  scheduler.retries = new Retries(scheduler);
   scheduler.pods = pods;
 
   function onMessage(message: ToScheduler): boolean {
@@ -70,6 +85,9 @@ export function createCore(
       case 'drain-pod':
         pods.drainById(message.podId);
         return true;
+      case 'envelope-checked':
+        checks.checked(message);
+        return true;
       case 'hand-over':
         sendOff.begin(message.address, message.force);
         return true;
@@ -77,5 +95,5 @@ export function createCore(
         return false;
     }
   }
-  return { scheduler, functions, pods, wheel, sendOff, onMessage };
+  return { scheduler, functions, pods, wheel, sendOff, executions, onMessage };
 }

@@ -35,6 +35,7 @@ export class FunctionState extends TimerNode {
   maxRequestBytes = 0;
   maxQueued = 0;
   maxHeldBytes = 0;
+  maxRetries = 0;
   /** Bytes of all bodies held: received, waiting, running. */
   heldBytes = 0;
   /** Its pods belong to another control plane now (send-off.ts). */
@@ -60,6 +61,8 @@ export class FunctionState extends TimerNode {
   /** Every pod that is not gone. */
   readonly pods = new Set<Pod>();
   deleted = false;
+  /** Invocations that wait for their next attempt. */
+  readonly waiting = new InvocationQueue();
   /** Launches asked for and not yet answered by `pod-expected` or `launch-refused`. */
   orderedPods = 0;
   orderedJobs = 0;
@@ -88,6 +91,7 @@ export class FunctionState extends TimerNode {
     this.maxRequestBytes = spec.maxRequestBytes;
     this.maxQueued = spec.queue.maxLength;
     this.maxHeldBytes = spec.queue.maxBytes;
+    this.maxRetries = spec.retry.maxRetries;
   }
 
   /** Moving average of an attempt's time on a pod, milliseconds; undefined before the first ended. */

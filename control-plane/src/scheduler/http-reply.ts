@@ -166,8 +166,9 @@ export class HttpReply implements Reply, Flushable {
     const attempts = more.attempts ?? 0;
     const p = problem(code, detail, { executionId, ...(attempts > 0 && { attempts }) });
     this.retryAfter = more.retryAfterSeconds ?? 0;
-    this.headers = more.headers ?? NO_HEADERS;
-    this.answer(executionId, traceparent, p.status, 'application/problem+json', JSON.stringify(p));
+    const body = JSON.stringify(p);
+    const type = 'application/problem+json';
+    this.answer(executionId, traceparent, p.status, type, body, more.headers);
   }
 
   answer(
@@ -175,8 +176,10 @@ export class HttpReply implements Reply, Flushable {
     traceparent: string,
     status: number,
     contentType: string,
-    body: string,
+    body: Uint8Array | string,
+    headers: HeaderPairs = NO_HEADERS,
   ): void {
+    this.headers = headers;
     this.executionId = executionId;
     this.traceId = traceparent === '' ? '' : traceIdOf(traceparent);
     this.contentType = contentType;

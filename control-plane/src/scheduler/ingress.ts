@@ -9,8 +9,12 @@
  */
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { Form, HeaderPairs } from '@simmer/protocol/frames';
+import { MAX_RETRIES } from '@simmer/protocol/limits';
 import { keyOfUrlName } from '@simmer/protocol/names';
 import type { AdminRequests } from './admin-requests.ts';
+import type { Execution } from './executions/execution.ts';
+import type { Executions } from './executions/executions.ts';
+import { EXECUTIONS_PATH, ExecutionsApi } from './executions/executions-api.ts';
 import type { Forwarder } from './forwarder.ts';
 import type { FunctionState } from './function-state.ts';
 import type { FunctionTable } from './function-table.ts';
@@ -32,18 +36,24 @@ import {
 export interface IngressSettings {
   readonly host: string;
   readonly port: number;
+  /** Of this process: its execution ids begin with it. */
+  readonly bootId: string;
   readonly maxTimeoutMs: number;
 }
 
 const INVOKE = ':invoke';
+const ENQUEUE = ':enqueue';
 const FN_PREFIX = '/fn/';
 const TIMEOUT_DIGITS = /^[0-9]{1,9}$/;
+const RETRY_DIGITS = /^[0-9]{1,3}$/;
 const LENGTH_DIGITS = /^[0-9]*$/;
 
 export class Ingress {
   private readonly scheduler: Scheduler;
   private readonly functions: FunctionTable;
   private readonly admin: AdminRequests;
+  private readonly executions: Executions;
+  private readonly executionsApi: ExecutionsApi;
   private readonly batch: TurnBatch;
   private readonly ids: ExecutionIds;
   private readonly settings: IngressSettings;
@@ -53,6 +63,7 @@ export class Ingress {
     scheduler: Scheduler,
     functions: FunctionTable,
     admin: AdminRequests,
+    executions: Executions,
     batch: TurnBatch,
     ids: ExecutionIds,
     settings: IngressSettings,
@@ -60,6 +71,8 @@ export class Ingress {
     this.scheduler = scheduler;
     this.functions = functions;
     this.admin = admin;
+    this.executions = executions;
+    this.executionsApi = new ExecutionsApi(executions, settings.bootId);
     this.batch = batch;
     this.ids = ids;
     this.settings = settings;
@@ -86,12 +99,13 @@ export class Ingress {
       return;
     }
     const target = req.getParameter(0) ?? '';
-    if (!target.endsWith(INVOKE)) {
+    const verb = target.endsWith(INVOKE) ? INVOKE : ENQUEUE;
+    if (!target.endsWith(verb)) {
       this.onOther(res, req);
       return;
     }
-    const fn = this.find(res, req, target.slice(0, -INVOKE.length));
-    if (fn !== undefined) this.invoke(res, req, fn, 'value', 'POST', '');
+    const fn = this.find(res, req, target.slice(0, -verb.length));
+    if (fn !== undefined) this.invoke(res, req, fn, 'value', 'POST', '', verb === ENQUEUE);
   }
 
   private onRaw(res: HttpResponse, req: HttpRequest): void {
@@ -107,7 +121,7 @@ export class Ingress {
     const query = req.getQuery();
     const path = slash === -1 ? '/' : url.slice(slash);
     const target = query === undefined ? path : `${path}?${query}`;
-    this.invoke(res, req, fn, 'raw', req.getCaseSensitiveMethod(), target);
+    this.invoke(res, req, fn, 'raw', req.getCaseSensitiveMethod(), target, false);
   }
 
   private onOther(res: HttpResponse, req: HttpRequest): void {
@@ -118,7 +132,11 @@ export class Ingress {
     const method = req.getCaseSensitiveMethod();
     const path = req.getUrl();
     const reply = new HttpReply(res, this.batch, method === 'HEAD', this.scheduler);
-    res.onAborted(() => reply.onAborted());
+    let gone = (): void => {};
+    res.onAborted(() => {
+      reply.onAborted();
+      gone();
+    });
     const executionId = this.ids.next();
     const allowed = methodsOf(path);
     if (allowed === undefined) {
@@ -129,6 +147,13 @@ export class Ingress {
       });
     } else if (this.scheduler.draining) {
       reply.failWith(executionId, '', 'draining', 'This control plane is shutting down.');
+    } else if (path.startsWith(EXECUTIONS_PATH)) {
+      const id = path.slice(EXECUTIONS_PATH.length + 1);
+      const onGone = (callback: () => void): void => {
+        gone = callback;
+      };
+      const ports = { reply, requestId: executionId, onGone };
+      void this.executionsApi.answer(ports, method, id, req.getQuery() ?? '');
     } else {
       this.admin.forward(reply, executionId, method, path, req.getQuery() ?? '');
     }
@@ -158,6 +183,7 @@ export class Ingress {
     form: Form,
     method: string,
     target: string,
+    async: boolean,
   ): void {
     const { scheduler } = this;
     const id = this.ids.next();
@@ -177,6 +203,18 @@ export class Ingress {
       }
     }
 
+    let { maxRetries } = fn;
+    const retries = req.getHeader('x-max-retries');
+    if (retries !== '') {
+      maxRetries = RETRY_DIGITS.test(retries) ? Number(retries) : MAX_RETRIES + 1;
+      if (maxRetries > MAX_RETRIES) {
+        const detail = `X-Max-Retries must be a whole number from 0 to ${MAX_RETRIES}.`;
+        fn.counters.countError('invalid_retries');
+        this.refuse(res, req, id, traceparent, 'invalid_retries', detail);
+        return;
+      }
+    }
+
     const lengthHeader = req.getHeader('content-length');
     const chunked = lengthHeader === '' && req.getHeader('transfer-encoding') !== '';
     const length = lengthHeader === '' ? 0 : Number(lengthHeader);
@@ -187,7 +225,8 @@ export class Ingress {
       this.refuse(res, req, id, traceparent, 'payload_too_large', tooLarge(fn.maxRequestBytes));
       return;
     }
-    const refusal = scheduler.refusal(fn, length, budgetMs);
+    const timeMs = async ? fn.record.spec.deadlineMs : budgetMs;
+    const refusal = scheduler.refusal(fn, length, timeMs);
     if (refusal !== undefined) {
       const again = refusal === 'draining' ? 1 : scheduler.retryAfterSeconds(fn, refusal);
       this.refuse(res, req, id, traceparent, refusal, refusalDetail(refusal, fn, scheduler), again);
@@ -195,6 +234,15 @@ export class Ingress {
     }
 
     const reply = new HttpReply(res, this.batch, method === 'HEAD', this.scheduler);
+    if (async) {
+      const execution = this.executions.begin(fn, id, traceparent, budgetMs, maxRetries, reply);
+      res.onAborted(() => {
+        reply.onAborted();
+        if (execution.isAsking) scheduler.clientGone(execution.invocation);
+      });
+      this.take(res, execution.invocation, chunked ? undefined : length, execution);
+      return;
+    }
     const now = scheduler.ports.now();
     const invocation = new Invocation(
       scheduler,
@@ -209,17 +257,33 @@ export class Ingress {
       now,
       now + budgetMs,
     );
+    invocation.maxRetries = maxRetries;
     res.onAborted(() => {
       reply.onAborted();
       scheduler.clientGone(invocation);
     });
-    // A body of unknown length holds a byte before any has come: that it is on its way is to be seen (send-off.ts).
-    scheduler.open(invocation, chunked ? 1 : length);
-    if (length === 0 && !chunked) scheduler.submit(invocation);
-    else this.receive(res, invocation, chunked ? undefined : length);
+    this.take(res, invocation, chunked ? undefined : length, null);
   }
 
-  private receive(res: HttpResponse, invocation: Invocation, declared: number | undefined): void {
+  /** Holds bytes for its body, and submits it once that has come. `declared`: undefined where its length is not known. */
+  private take(
+    res: HttpResponse,
+    invocation: Invocation,
+    declared: number | undefined,
+    execution: Execution | null,
+  ): void {
+    // One of unknown length holds a byte before any has come: that it is on its way is to be seen (send-off.ts).
+    this.scheduler.open(invocation, declared ?? 1);
+    if (declared === 0) this.submit(invocation, execution);
+    else this.receive(res, invocation, declared, execution);
+  }
+
+  private receive(
+    res: HttpResponse,
+    invocation: Invocation,
+    declared: number | undefined,
+    execution: Execution | null,
+  ): void {
     const { scheduler } = this;
     const { fn } = invocation;
     const max = fn.maxRequestBytes;
@@ -246,8 +310,13 @@ export class Ingress {
         if (whole === undefined) return;
         invocation.body = whole;
       }
-      scheduler.submit(invocation);
+      this.submit(invocation, execution);
     });
+  }
+
+  private submit(invocation: Invocation, execution: Execution | null): void {
+    if (execution === null) this.scheduler.submit(invocation);
+    else void this.executions.submit(execution);
   }
 
   /** Answers what never became an invocation. What remains of the request's body is read and dropped. */
@@ -273,14 +342,16 @@ export class Ingress {
 
 /** The methods of a path, as an Allow header; undefined where there is no such route. */
 function methodsOf(path: string): string | undefined {
-  if (path === '/v1/functions' || path === '/v1/pools') return 'GET';
+  if (path === '/v1/functions' || path === '/v1/pools' || path === EXECUTIONS_PATH) return 'GET';
   const [, v1, collection, name, ...rest] = path.split('/');
   if (v1 !== 'v1' || name === undefined || name === '' || rest.length > 0) return undefined;
   if (collection === 'functions') {
     const colon = name.indexOf(':');
     if (colon === -1) return 'GET';
-    return name.slice(colon) === INVOKE ? 'POST' : undefined;
+    const verb = name.slice(colon);
+    return verb === INVOKE || verb === ENQUEUE ? 'POST' : undefined;
   }
+  if (collection === 'executions') return 'GET, DELETE';
   return collection === 'pools' && !name.includes(':') ? 'GET' : undefined;
 }
 

@@ -1,10 +1,13 @@
 /**
  * One invocation on its way through the scheduler, and the queue it waits in.
  *
- *   receiving ──▶ queued ──▶ running ──▶ ended
+ *                       ┌── waiting ◀─┐           for its next attempt
+ *                       ▼             │
+ *   receiving ──▶ queued ──▶ running ─┴─▶ ended
  *       │            │          │  ▲        ▲
  *       └────────────┴──────────┴──┼────────┘     refused, timed out, cancelled, lost
- *                                  └─ streaming: its head has gone to the client
+ *                                  ├─ streaming: its head has gone to the client
+ *                                  └─ cancelling: the attempt ran too long, and another follows once it has let go
  *
  * Invariants:
  *  I1. `reply` is told of the end exactly once: by whoever moves the state to `ended`.
@@ -12,6 +15,7 @@
  *      that was cancelled still holds its slot.
  *  I3. Its bytes are counted in the function's and the process's held bytes from admission until its end.
  */
+import type { ErrorCode } from '@simmer/protocol/errors';
 import type { Form, HeaderPairs } from '@simmer/protocol/frames';
 import type { PlacementKind } from '../shared/counters.ts';
 import type { FunctionState } from './function-state.ts';
@@ -19,11 +23,26 @@ import type { Pod } from './pod.ts';
 import type { Reply } from './reply.ts';
 import { TimerNode } from './timing-wheel.ts';
 
-export type InvocationState = 'receiving' | 'queued' | 'running' | 'streaming' | 'ended';
+export type InvocationState =
+  | 'receiving'
+  | 'queued'
+  | 'running'
+  | 'streaming'
+  | 'cancelling'
+  | 'waiting'
+  | 'ended';
 
 /** What an invocation asks of its core: kept apart so that the node needs no knowledge of the scheduler. */
 export interface InvocationOwner {
   onInvocationTimer(invocation: Invocation, now: number): void;
+}
+
+/** Who keeps a record of an invocation's attempts. Its end is told to its `reply`. */
+export interface InvocationObserver {
+  onDispatched(invocation: Invocation, pod: Pod): void;
+  /** An attempt failed, and the next follows after the delay (milliseconds). */
+  onWaiting(code: ErrorCode, detail: string, delayMs: number): void;
+  onQueued(): void;
 }
 
 export class Invocation extends TimerNode {
@@ -45,6 +64,14 @@ export class Invocation extends TimerNode {
   /** When it found no free slot and began to wait; 0 while it never did. */
   queuedAt = 0;
   attempts = 0;
+  /** Attempts that may follow the first. */
+  maxRetries = 0;
+  /** The head of a raw response was told to `reply`: no other attempt may follow. */
+  headed = false;
+  /** Milliseconds that each attempt may take; 0: all of its time. */
+  attemptMs = 0;
+  /** Set for asynchronous ones. */
+  observer: InvocationObserver | null = null;
   dispatchedAt = 0;
   placement: PlacementKind | '' = '';
   /** Why the placement came about: the miss decision's reason, or '' for a warm slot. */
@@ -58,7 +85,7 @@ export class Invocation extends TimerNode {
   /** Pieces of a result that did not fit one frame, and their bytes. */
   parts: Uint8Array[] | null = null;
   partBytes = 0;
-  // Its place in the queue.
+  // Its place in the queue, or among those that wait for their next attempt.
   prev: Invocation | null = null;
   next: Invocation | null = null;
   /** The next in its chain of `Pod.running`. */
@@ -91,6 +118,12 @@ export class Invocation extends TimerNode {
     this.arrivedAt = arrivedAt;
     this.deadlineAt = deadlineAt;
     this.body = NO_BODY;
+  }
+
+  /** When the attempt that runs is to be over. */
+  get attemptEndsAt(): number {
+    const { attemptMs, deadlineAt } = this;
+    return attemptMs === 0 ? deadlineAt : Math.min(deadlineAt, this.dispatchedAt + attemptMs);
   }
 
   onTimer(now: number): void {

@@ -287,7 +287,7 @@ export class PodLifecycle implements PodOwner {
     const now = this.scheduler.ports.now();
     let graceMs = pod.fn.record.spec.graceMs;
     for (const invocation of pod.running.values()) {
-      graceMs = Math.max(graceMs, invocation.deadlineAt - now + pod.fn.record.spec.graceMs);
+      graceMs = Math.max(graceMs, invocation.attemptEndsAt - now + pod.fn.record.spec.graceMs);
     }
     const { link } = pod;
     this.leave(pod, reason);

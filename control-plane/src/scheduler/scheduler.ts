@@ -21,6 +21,7 @@ import { letGo } from './let-go.ts';
 import type { Misses } from './misses.ts';
 import type { Pod } from './pod.ts';
 import type { PodLifecycle } from './pod-lifecycle.ts';
+import type { Retries } from './retries.ts';
 import type { TimingWheel } from './timing-wheel.ts';
 
 /** What a pod may say of an attempt. Anything else it sends is taken by its outcome alone. */
@@ -40,6 +41,8 @@ const POD_CODES: ReadonlySet<string> = new Set<ErrorCode>([
 export interface SchedulerPorts {
   /** Milliseconds, monotonic. */
   now(): number;
+  /** From 0 to 1, 1 excluded. */
+  random(): number;
   post(message: ToControl): void;
   log(line: LogLine): void;
   /** Whether lines of level debug are wanted: every placement makes one. */
@@ -55,8 +58,9 @@ export class Scheduler implements InvocationOwner {
   readonly wheel: TimingWheel;
   readonly counters: ProcessCounters;
   private readonly limits: SchedulerLimits;
-  /** Set once by assemble.ts: the three refer to each other. */
+  /** Set once by core.ts: they refer to each other. */
   misses!: Misses;
+  retries!: Retries;
   pods!: PodLifecycle;
   draining = false;
   /** Another control plane takes over: pods are sent to it (send-off.ts), and nothing is ordered any more. */
@@ -153,18 +157,28 @@ export class Scheduler implements InvocationOwner {
     if (invocation.state !== 'receiving') return;
     const { fn } = invocation;
     fn.counters.count('accepted');
+    // The slot or place it was admitted for may have gone to another while its body came.
+    if (this.hasRoom(fn)) this.place(invocation);
+    else this.fail(invocation, 'queue_full', 'The queue filled up while the body was received.');
+  }
+
+  /** A slot is free for the next, or a place in the queue. */
+  hasRoom(fn: FunctionState): boolean {
+    const waiting = fn.queue.length;
+    return waiting < fn.maxQueued || (waiting === 0 && fn.available.available > 0);
+  }
+
+  /** Dispatches it or lets it wait: `hasRoom` has said yes. */
+  place(invocation: Invocation): void {
+    const { fn } = invocation;
     const pod = fn.queue.length === 0 ? fn.available.best() : null;
     if (pod !== null) {
       this.dispatch(invocation, pod, this.ports.now());
       return;
     }
-    // The slot or place it was admitted for may have gone to another while its body came.
-    if (fn.queue.length >= fn.maxQueued) {
-      this.fail(invocation, 'queue_full', 'The queue filled up while the body was received.');
-      return;
-    }
     invocation.state = 'queued';
     invocation.queuedAt = this.ports.now();
+    if (invocation.observer !== null) invocation.observer.onQueued();
     fn.queue.push(invocation);
     fn.counters.addGauge('queued', 1);
     this.misses.onQueued(invocation);
@@ -184,12 +198,19 @@ export class Scheduler implements InvocationOwner {
     invocation.placement = kind;
     counters.countPlacement(kind);
     // Of those that found a free slot it is told by their count: see `histogram` there.
-    if (kind !== 'warm') counters.observe(HISTOGRAM.wait, now - invocation.arrivedAt);
+    if (kind !== 'warm') {
+      const since = invocation.attempts === 1 ? invocation.arrivedAt : invocation.queuedAt || now;
+      counters.observe(HISTOGRAM.wait, now - since);
+    }
     counters.addGauge('running', 1);
     pod.running.add(invocation);
     this.pods.onLoadChanged(pod);
     if (this.ports.debug) this.tracePlacement(invocation, pod, now);
-    pod.link?.invoke(invocation, Math.max(1, Math.floor(invocation.deadlineAt - now)));
+    if (invocation.observer !== null) {
+      this.wheel.set(invocation, invocation.attemptEndsAt);
+      invocation.observer.onDispatched(invocation, pod);
+    }
+    pod.link?.invoke(invocation, Math.max(1, Math.floor(invocation.attemptEndsAt - now)));
   }
 
   private tracePlacement(invocation: Invocation, pod: Pod, now: number): void {
@@ -245,12 +266,15 @@ export class Scheduler implements InvocationOwner {
     if (!invocation.cancelSent) pod.fn.observeService(now - invocation.dispatchedAt);
     if (invocation.state === 'ended') {
       this.wheel.clear(invocation);
+    } else if (invocation.state === 'cancelling') {
+      this.retries.attemptTimedOut(invocation, now);
     } else if (outcome === 'ok') {
       this.succeed(invocation, body, now);
       if (pod.cold) this.pods.onFirstResult(pod);
     } else {
       const known = POD_CODES.has(code) ? (code as ErrorCode) : fallbackCode(outcome);
-      this.fail(invocation, known, message || `The pod answered ${outcome}.`);
+      const detail = message || `The pod answered ${outcome}.`;
+      this.retries.attemptFailed(invocation, known, detail, now);
     }
     // Its process is ending: whatever it were given now would be lost with it.
     if (code === 'function_exited') this.pods.drainingByItself(pod);
@@ -269,19 +293,22 @@ export class Scheduler implements InvocationOwner {
   }
 
   onHead(invocation: Invocation, status: number, headers: HeaderPairs): void {
-    if (invocation.state === 'running') invocation.reply.head(invocation, status, headers);
+    if (invocation.state !== 'running') return;
+    invocation.headed = true;
+    invocation.reply.head(invocation, status, headers);
   }
 
   /** A piece of a result. Of a raw response it goes on to the client; of a value it is kept until all is there. */
   onChunk(pod: Pod, invocation: Invocation, bytes: Uint8Array): void {
     const { stream } = invocation;
-    if (invocation.state === 'ended') return;
+    if (invocation.state === 'ended' || invocation.state === 'cancelling') return;
     if (invocation.form === 'raw') {
       if (invocation.method === 'HEAD') {
         this.endAtHead(invocation);
         return;
       }
       invocation.state = 'streaming';
+      invocation.headed = true;
       invocation.reply.chunk(invocation, bytes, (n) => {
         if (invocation.pod === pod) pod.link?.credit(stream, n);
       });
@@ -315,13 +342,13 @@ export class Scheduler implements InvocationOwner {
     const now = this.ports.now();
     const { state, fn } = invocation;
     if (state === 'queued') this.unqueue(invocation);
+    else if (state === 'waiting') this.retries.leave(invocation);
     fn.counters.countError(code);
-    if (code !== 'queue_full' && code !== 'overloaded')
-      this.logFailure(invocation, code, detail, now);
+    if (!isRefusal(code)) this.logFailure(invocation, code, detail, now);
     this.ended(invocation, now);
     if (state === 'streaming') invocation.reply.abort(invocation);
-    else if (code !== 'cancelled') {
-      const again = code === 'queue_full' || code === 'no_capacity' || code === 'overloaded';
+    else if (code !== 'cancelled' || invocation.observer !== null) {
+      const again = isRefusal(code) || code === 'no_capacity';
       const retryAfter = again ? this.retryAfterSeconds(fn, code) : undefined;
       invocation.reply.fail(invocation, code, detail, retryAfter);
     }
@@ -340,7 +367,8 @@ export class Scheduler implements InvocationOwner {
     invocation.fn.counters.addGauge('queued', -1);
   }
 
-  private cancelAttempt(invocation: Invocation, reason: string, now: number): void {
+  /** Tells its handler to let go; its pod is killed if it does not within its grace. */
+  cancelAttempt(invocation: Invocation, reason: string, now: number): void {
     invocation.cancelSent = true;
     invocation.pod?.link?.cancel(invocation.stream, reason);
     this.wheel.set(invocation, now + invocation.fn.record.spec.graceMs);
@@ -354,7 +382,7 @@ export class Scheduler implements InvocationOwner {
     this.live--;
     this.hold(invocation, -invocation.heldBytes);
     // What was held is let go even while a cancelled attempt keeps the invocation itself alive.
-    letGo(invocation.body);
+    if (invocation.observer === null) letGo(invocation.body);
     invocation.body = NO_BODY;
     if (invocation.parts !== null) invocation.parts.forEach(letGo);
     invocation.parts = null;
@@ -368,12 +396,18 @@ export class Scheduler implements InvocationOwner {
     invocation.fn.counters.addGauge('running', -1);
   }
 
-  /** The pod is gone, or its socket is: what ran on it ends as lost. */
+  /** The pod is gone, or its socket is: what ran on it is lost. */
   loseAttempts(pod: Pod, reason: string): void {
     for (const invocation of pod.running.values()) {
       this.release(invocation, pod);
-      if (invocation.state === 'ended') this.wheel.clear(invocation);
-      else this.fail(invocation, 'pod_lost', `Pod ${pod.id} was lost: ${reason}.`);
+      if (invocation.state === 'ended') {
+        this.wheel.clear(invocation);
+      } else if (invocation.state === 'cancelling') {
+        this.retries.attemptTimedOut(invocation, this.ports.now());
+      } else {
+        const detail = `Pod ${pod.id} was lost: ${reason}.`;
+        this.retries.attemptFailed(invocation, 'pod_lost', detail, this.ports.now());
+      }
     }
   }
 
@@ -386,14 +420,16 @@ export class Scheduler implements InvocationOwner {
       case 'queued':
         this.fail(invocation, 'timeout', `It waited ${ms} ms for a pod and got none.`);
         break;
+      case 'waiting':
+        this.retries.onDue(invocation, now);
+        break;
       case 'running':
       case 'streaming':
-        this.fail(
-          invocation,
-          'timeout',
-          `The handler was still running after ${Math.round(now - invocation.dispatchedAt)} ms.`,
-        );
+        if (!this.retries.cancelFirst(invocation, now)) {
+          this.fail(invocation, 'timeout', ranTooLong(invocation, now));
+        }
         break;
+      case 'cancelling':
       case 'ended': {
         const { pod } = invocation;
         const { graceMs } = invocation.fn.record.spec;
@@ -415,6 +451,9 @@ export class Scheduler implements InvocationOwner {
   giveUp(fn: FunctionState): void {
     const detail = 'The control plane shut down before the invocation ended.';
     this.failQueue(fn, 'draining', detail);
+    for (let one = fn.waiting.head; one !== null; one = fn.waiting.head) {
+      this.fail(one, 'draining', detail);
+    }
     for (const pod of fn.pods) {
       for (const invocation of pod.running.values()) this.fail(invocation, 'draining', detail);
     }
@@ -441,6 +480,15 @@ export class Scheduler implements InvocationOwner {
       },
     });
   }
+}
+
+/** At admission: nothing was done for it. */
+function isRefusal(code: ErrorCode): boolean {
+  return code === 'queue_full' || code === 'overloaded' || code === 'executions_full';
+}
+
+export function ranTooLong({ dispatchedAt }: Invocation, now: number): string {
+  return `The handler was still running after ${Math.round(now - dispatchedAt)} ms.`;
 }
 
 function placementOf(invocation: Invocation, pod: Pod): PlacementKind {

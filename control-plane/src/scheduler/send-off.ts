@@ -77,7 +77,7 @@ export class SendOff extends TimerNode {
     { address, force }: { address: string; force: boolean },
     now: number,
   ): void {
-    if (!force && !fn.sentOn && fn.queue.length > 0) return;
+    if (!force && !fn.sentOn && fn.queue.length + fn.waiting.length > 0) return;
     const last = force || fn.sentOn || !isReceiving(fn);
     const kept = last ? null : keptOf(fn); // G1
     if (last) fn.sentOn = true;

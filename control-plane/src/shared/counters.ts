@@ -29,10 +29,16 @@ export const GAUGES = [
   'podsBusy',
   'podsDraining',
 ] as const;
-export type Gauge = (typeof GAUGES)[number];
+/** Those that a plain call never touches. */
+export const RARE_GAUGES = [
+  /** Invocations that wait for their next attempt. */
+  'waiting',
+] as const;
+export type Gauge = (typeof GAUGES)[number] | (typeof RARE_GAUGES)[number];
 
 export const COUNTERS = ['accepted', 'succeeded', 'podsLost'] as const;
-export type Counter = (typeof COUNTERS)[number];
+export const RARE_COUNTERS = ['retries'] as const;
+export type Counter = (typeof COUNTERS)[number] | (typeof RARE_COUNTERS)[number];
 
 /** How an attempt got its slot. */
 export const PLACEMENTS = ['warm', 'waited', 'grown', 'generic', 'job'] as const;
@@ -77,7 +83,9 @@ const AT_BUCKETS = 2;
 const HISTOGRAM_LENGTH = aligned(AT_BUCKETS + BUCKET_COUNT);
 const AT_MISSES = AT_HISTOGRAMS + HISTOGRAMS.length * HISTOGRAM_LENGTH;
 const AT_ERRORS = AT_MISSES + MISSES.length;
-const BLOCK_LENGTH = aligned(AT_ERRORS + ERROR_CODES.length);
+const AT_RARE_GAUGES = AT_ERRORS + ERROR_CODES.length;
+const AT_RARE_COUNTERS = AT_RARE_GAUGES + RARE_GAUGES.length;
+const BLOCK_LENGTH = aligned(AT_RARE_COUNTERS + RARE_COUNTERS.length);
 
 /** Header: epoch milliseconds of each thread's last beat, then process-wide values. */
 const HEADER_LENGTH = 16;
@@ -89,8 +97,11 @@ export const OTHER_SLOT = 0;
 
 const index = <T extends string>(names: readonly T[], base: number) =>
   Object.fromEntries(names.map((n, i) => [n, base + i])) as Record<T, number>;
-const GAUGE_AT = index(GAUGES, 0);
-const COUNTER_AT = index(COUNTERS, AT_COUNTERS);
+const GAUGE_AT = { ...index(GAUGES, 0), ...index(RARE_GAUGES, AT_RARE_GAUGES) };
+const COUNTER_AT = {
+  ...index(COUNTERS, AT_COUNTERS),
+  ...index(RARE_COUNTERS, AT_RARE_COUNTERS),
+};
 const PLACEMENT_AT = index(PLACEMENTS, AT_PLACEMENTS);
 const MISS_AT = index(MISSES, AT_MISSES);
 const ERROR_AT = index(ERROR_CODES, AT_ERRORS);

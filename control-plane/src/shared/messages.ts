@@ -6,6 +6,7 @@
  * an order, and what is asked for may be refused later (`launch-refused`).
  */
 import type { PodKind } from '@simmer/protocol/backend';
+import type { EnvelopeFault } from '@simmer/protocol/envelope';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { FunctionSpec } from '@simmer/protocol/manifest';
 import type { FunctionSource } from '@simmer/protocol/registry';
@@ -130,6 +131,13 @@ export interface HandOverMessage {
   readonly force: boolean;
 }
 
+/** Answers a `check-envelope`. */
+export interface EnvelopeCheckedMessage {
+  readonly type: 'envelope-checked';
+  readonly requestId: number;
+  readonly fault: EnvelopeFault | undefined;
+}
+
 export interface HttpResponseMessage {
   readonly type: 'http-response';
   readonly requestId: number;
@@ -182,6 +190,7 @@ export type ToScheduler =
   | DrainPodMessage
   | HandOverMessage
   | HttpResponseMessage
+  | EnvelopeCheckedMessage
   | StoppedMessage
   | SuccessorMessage
   | StartedMessage
@@ -245,6 +254,13 @@ export interface PodSnapshot {
 }
 
 /** A rare request of the public port. `pods` only for /v1/pools and below. */
+/** A large envelope, to be parsed where that holds up no invocation. */
+export interface CheckEnvelopeMessage {
+  readonly type: 'check-envelope';
+  readonly requestId: number;
+  readonly body: Uint8Array;
+}
+
 export interface HttpRequestMessage {
   readonly type: 'http-request';
   readonly requestId: number;
@@ -290,6 +306,7 @@ export type ToControl =
   | PodDrainingMessage
   | LogMessage
   | HttpRequestMessage
+  | CheckEnvelopeMessage
   | ServingMessage
   | SucceedMessage
   | HandedOverMessage

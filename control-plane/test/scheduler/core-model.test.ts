@@ -18,6 +18,7 @@ const ENDS = new Set([
   'no_capacity',
   'draining',
   'function_deleted',
+  'cancelled',
 ]);
 const MAX_QUEUE = 5;
 
@@ -38,6 +39,18 @@ const steps: Record<string, Step> = {
   call: (w) => w.calls.push(w.h.call(w.fn, { budgetMs: 500, bytes: 10 })),
   callRaw: (w) => w.calls.push(w.h.call(w.fn, { budgetMs: 2_000, bytes: 20, raw: true })),
   callBriefly: (w) => w.calls.push(w.h.call(w.fn, { budgetMs: 20 })),
+  callWithRetries: (w, pick) =>
+    w.calls.push(w.h.call(w.fn, { budgetMs: 1_000, bytes: 10, maxRetries: pick % 4 })),
+  enqueue: (w, pick) =>
+    w.calls.push(
+      w.h.call(w.fn, {
+        ...{ budgetMs: 3_000, bytes: 10 },
+        ...{ attemptMs: 50 + (pick % 500), maxRetries: pick % 4 },
+      }),
+    ),
+  luck: (w, pick) => {
+    w.h.random = (pick % 1_000) / 1_000;
+  },
   answer: (w, pick) => withRunning(w, pick, (pod, stream) => w.h.answer(pod, 'ok', stream)),
   fail: (w, pick) => withRunning(w, pick, (pod, stream) => w.h.answer(pod, 'error', stream)),
   stream: (w, pick) =>
@@ -140,6 +153,7 @@ function check(w: World): void {
   assert(counters.gauge('running') === running, 'the running gauge drifts');
   assert(counters.gauge('queued') === fn.queue.length, 'the queue gauge drifts');
   assert(fn.queue.length <= MAX_QUEUE, 'the queue is over its bound');
+  assert(counters.gauge('waiting') === fn.waiting.length, 'the gauge of those that wait drifts');
   assert(fn.servingSlots === slots && fn.comingPods === coming, 'slots or launches are miscounted');
   assert(fn.poolPods === pool && fn.jobs === jobs, 'pods are miscounted');
   assert(fn.queue.length === 0 || fn.available.available === 0, 'one waits beside a free slot');
@@ -157,11 +171,18 @@ function check(w: World): void {
       assert(ends.length === 0, 'a refused call was told more');
       continue;
     }
-    const expected = w.hungUp.has(call) ? 0 : 1;
+    const { attempts, maxRetries } = invocation;
+    assert(attempts <= maxRetries + 1, 'more attempts than retries');
+    const runsOn = [...fn.pods].filter((pod) => pod.running.values().includes(invocation));
+    assert(runsOn.length <= 1, 'two attempts at once');
+    const isAsync = invocation.observer !== null;
+    const expected = w.hungUp.has(call) && !isAsync ? 0 : 1;
     if (invocation.state === 'ended') {
       // Who hung up in the middle of a stream is cut off; nobody else is told twice.
       assert(
-        w.hungUp.has(call) ? ends.every((e) => e === 'aborted') : ends.length === expected,
+        w.hungUp.has(call) && !isAsync
+          ? ends.every((e) => e === 'aborted')
+          : ends.length === expected,
         'D1',
       );
     } else {

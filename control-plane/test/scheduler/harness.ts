@@ -69,10 +69,13 @@ export interface Call {
   readonly reply: FakeReply;
   /** The code of a refusal at admission; then nothing was submitted. */
   readonly refused: string | undefined;
+  /** What its observer was told, where it has one. */
+  readonly story: readonly string[];
 }
 
 export class Harness {
   time = 1_000;
+  random = 0.5;
   readonly posted: ToControl[] = [];
   readonly lines: LogLine[] = [];
   readonly core: Core;
@@ -85,11 +88,15 @@ export class Harness {
         now: () => this.time,
         post: (message) => this.posted.push(message),
         log: (line) => this.lines.push(line),
+        random: () => this.random,
         debug: true,
       },
       () => this.time,
       allocateCounters(16),
-      { maxQueuedBytes },
+      {
+        maxQueuedBytes,
+        executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
+      },
     );
   }
 
@@ -174,7 +181,15 @@ export class Harness {
 
   call(
     fn: FunctionState,
-    options: { budgetMs?: number; bytes?: number; raw?: boolean; receiving?: boolean } = {},
+    options: {
+      budgetMs?: number;
+      bytes?: number;
+      raw?: boolean;
+      receiving?: boolean;
+      maxRetries?: number;
+      /** Asynchronous: what each attempt may take. */
+      attemptMs?: number;
+    } = {},
   ): Call {
     const { scheduler } = this.core;
     const budgetMs = options.budgetMs ?? fn.record.spec.timeoutMs;
@@ -193,12 +208,22 @@ export class Harness {
       this.time,
       this.time + budgetMs,
     );
+    invocation.maxRetries = options.maxRetries ?? 0;
+    const story: string[] = [];
+    if (options.attemptMs !== undefined) {
+      invocation.attemptMs = options.attemptMs;
+      invocation.observer = {
+        onDispatched: () => story.push('running'),
+        onWaiting: (code) => story.push(code),
+        onQueued: () => story.push('queued'),
+      };
+    }
     const refused = scheduler.refusal(fn, bytes, budgetMs);
     if (refused === undefined) {
       scheduler.open(invocation, bytes);
       if (options.receiving !== true) scheduler.submit(invocation);
     }
-    return { invocation, reply, refused };
+    return { invocation, reply, refused, story };
   }
 
   /** A call whose body has not all come. */

@@ -46,7 +46,7 @@ const simmer = await Simmer.start(t, [
     name: 'faulty',
     code: FAULTY,
     spec: {
-      ...{ minReplicas: 1, maxReplicas: 1, overflow: 0 },
+      ...{ minReplicas: 1, maxReplicas: 1, overflow: 0, retry: { maxRetries: 0 } },
       ...{ timeoutMs: 20_000, graceMs: 200, maxResultBytes: MAX_RESULT_BYTES },
     },
   },

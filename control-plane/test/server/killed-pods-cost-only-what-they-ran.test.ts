@@ -6,7 +6,13 @@ const IN_FLIGHT = 20;
 const simmer = await Simmer.start(
   t,
   [
-    { name: 'busy', spec: { minReplicas: 2, maxReplicas: 2, overflow: 0, concurrency: IN_FLIGHT } },
+    {
+      name: 'busy',
+      spec: {
+        ...{ minReplicas: 2, maxReplicas: 2, overflow: 0, concurrency: IN_FLIGHT },
+        retry: { maxRetries: 0 },
+      },
+    },
     { name: 'idle', spec: { minReplicas: 1, maxReplicas: 1 } },
   ],
   { flags: ['--heartbeat-ms', '250'] },

@@ -56,9 +56,13 @@ export class Plane {
       now: () => performance.now(),
       post: (message: ToControl) => this.posted.push(message),
       log: (line: LogLine) => this.lines.push(line),
+      random: Math.random,
       debug: false,
     };
-    this.core = createCore(ports, Date.now, allocateCounters(16), { maxQueuedBytes: 2 ** 30 });
+    this.core = createCore(ports, Date.now, allocateCounters(16), {
+      maxQueuedBytes: 2 ** 30,
+      executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
+    });
     this.timer = setInterval(() => this.core.wheel.advance(performance.now()), TICK_MS);
   }
 
@@ -88,10 +92,11 @@ export class Plane {
       core.scheduler,
       core.functions,
       admin,
+      core.executions,
       batch,
       new ExecutionIds(name),
       {
-        ...{ host, port: 0, maxTimeoutMs: 60_000 },
+        ...{ host, port: 0, bootId: name, maxTimeoutMs: 60_000 },
       },
     );
     plane.ingress = ingress;

@@ -1,5 +1,6 @@
 /** The spec of a `Function`. */
 import { Type } from 'typebox';
+import { MAX_RETRIES } from '../limits.ts';
 import { NAME_PATTERN } from '../names.ts';
 import { closed, maxReplicas, replicas } from './common.ts';
 import { EnvVar, Source } from './environment.ts';
@@ -11,6 +12,10 @@ const MAX_BODY_BYTES = 1_073_741_824;
 const BODY_BYTES = 10_485_760;
 /** Of a reference to an image: a registry, a path, a tag and a digest. */
 const MAX_IMAGE_LENGTH = 1_024;
+
+/** Why an attempt failed, as a retry policy knows it. */
+export const RETRY_CAUSES = ['lost', 'timeout', 'error'] as const;
+export type RetryCause = (typeof RETRY_CAUSES)[number];
 
 export const image = (description: string) =>
   Type.Optional(Type.String({ minLength: 1, maxLength: MAX_IMAGE_LENGTH, description }));
@@ -77,6 +82,13 @@ export const FunctionSpecSchema = Type.Object(
       description:
         'Time an invocation has, its wait in the queue included, in milliseconds. A request may ask for another with X-Timeout-Ms.',
     }),
+    deadlineMs: Type.Integer({
+      minimum: 1,
+      maximum: 7 * DAY_MS,
+      default: 3_600_000,
+      description:
+        'Time an asynchronous execution has, its waits and retries included, in milliseconds; `timeoutMs` is for each of its attempts.',
+    }),
     graceMs: Type.Integer({
       minimum: 0,
       maximum: 600_000,
@@ -100,6 +112,37 @@ export const FunctionSpecSchema = Type.Object(
         }),
       },
       { ...closed, default: {}, description: 'Bounds of what waits.' },
+    ),
+    retry: Type.Object(
+      {
+        maxRetries: Type.Integer({
+          minimum: 0,
+          maximum: MAX_RETRIES,
+          default: 3,
+          description:
+            'Attempts that may follow the first. A request may ask for another number with X-Max-Retries.',
+        }),
+        on: Type.Array(Type.Enum(RETRY_CAUSES), {
+          maxItems: 3,
+          default: [...RETRY_CAUSES],
+          description:
+            'Which failures are retried: `lost`, the pod was lost with the attempt; `timeout`, it ran too long; `error`, the handler failed. A synchronous call is retried after `lost` only.',
+        }),
+        baseDelayMs: Type.Integer({
+          minimum: 0,
+          maximum: DAY_MS,
+          default: 100,
+          description:
+            'Upper end of the random delay before the first retry, in milliseconds. It doubles with each.',
+        }),
+        maxDelayMs: Type.Integer({
+          minimum: 0,
+          maximum: DAY_MS,
+          default: 30_000,
+          description: 'Where the delay stops doubling, in milliseconds.',
+        }),
+      },
+      { ...closed, default: {}, description: 'What follows an attempt that failed.' },
     ),
     maxRequestBytes: Type.Integer({
       minimum: 0,

@@ -1,0 +1,149 @@
+/**
+ * One asynchronous execution: what its invocation's scheduling tells becomes its record. Until it is accepted (202), its
+ * failures go to the request that brought it.
+ *
+ * Invariants:
+ *  E1. The record ends once, and its end is told once.
+ *  E2. Accepted or refused: the request gets one answer.
+ */
+import { type ErrorCode, problem } from '@simmer/protocol/errors';
+import type { HttpReply } from '../http-reply.ts';
+import type { Invocation, InvocationObserver } from '../invocation.ts';
+import { letGo } from '../let-go.ts';
+import type { Pod } from '../pod.ts';
+import type { Reply } from '../reply.ts';
+import type { AttemptRecord, ExecutionRecord, ExecutionStatus } from './record.ts';
+
+export interface ExecutionPorts {
+  /** Epoch milliseconds. */
+  wallClock(): number;
+  changed(execution: Execution): void;
+  /** Its record has ended. */
+  ended(execution: Execution): void;
+}
+
+export class Execution implements Reply, InvocationObserver {
+  readonly record: ExecutionRecord;
+  invocation!: Invocation;
+  /** Whoever asked for it and has no answer yet; null for a replay. */
+  private asking: HttpReply | null;
+  /** It failed before it was accepted. */
+  isRefused = false;
+  private readonly ports: ExecutionPorts;
+
+  constructor(record: ExecutionRecord, asking: HttpReply | null, ports: ExecutionPorts) {
+    this.record = record;
+    this.asking = asking;
+    this.ports = ports;
+  }
+
+  /** Answers the request; from here on failures are the record's. */
+  accept(): void {
+    const { id } = this.record;
+    const body = `${JSON.stringify({ executionId: id, status: this.record.status })}\n`;
+    this.asking?.answer(id, this.invocation.traceparent, 202, 'application/json', body, [
+      ['location', `/v1/executions/${id}`],
+    ]);
+    this.asking = null;
+  }
+
+  get isAsking(): boolean {
+    return this.asking !== null;
+  }
+
+  // ---- InvocationObserver ------------------------------------------------------------------------------------------
+
+  onDispatched(invocation: Invocation, pod: Pod): void {
+    const { record } = this;
+    record.status = 'running';
+    record.nextAttemptAt = null;
+    record.attempts.push({
+      number: invocation.attempts,
+      startedAt: this.ports.wallClock(),
+      endedAt: null,
+      pod: pod.id,
+      backend: pod.backend,
+      placement: invocation.placement as AttemptRecord['placement'],
+      placementReason: invocation.placementReason,
+      cold: pod.cold,
+      outcome: null,
+      detail: '',
+    });
+    this.ports.changed(this);
+  }
+
+  onWaiting(code: ErrorCode, detail: string, delayMs: number): void {
+    const { record } = this;
+    record.status = 'waiting';
+    record.nextAttemptAt = this.ports.wallClock() + Math.round(delayMs);
+    this.endAttempt(code, detail);
+    this.ports.changed(this);
+  }
+
+  onQueued(): void {
+    this.record.status = 'queued';
+    this.record.nextAttemptAt = null;
+    this.ports.changed(this);
+  }
+
+  // ---- Reply -------------------------------------------------------------------------------------------------------
+
+  value(invocation: Invocation, pieces: readonly Uint8Array[] | null, last: Uint8Array): void {
+    const output = new Uint8Array(invocation.partBytes + last.length);
+    let at = 0;
+    for (const piece of pieces ?? []) {
+      output.set(piece, at);
+      at += piece.length;
+    }
+    output.set(last, at);
+    this.record.output = output;
+    this.endAttempt('ok', '');
+    this.finish('succeeded');
+  }
+
+  fail(invocation: Invocation, code: ErrorCode, detail: string, retryAfterSeconds = 0): void {
+    if (this.asking !== null) {
+      this.isRefused = true;
+      this.asking.fail(invocation, code, detail, retryAfterSeconds);
+      this.asking = null;
+      return;
+    }
+    const { id, attempts } = invocation;
+    this.record.error = problem(code, detail, {
+      executionId: id,
+      ...(attempts > 0 && { attempts }),
+    });
+    this.endAttempt(code, detail);
+    this.finish(statusOf(code));
+  }
+
+  // A `value` invocation has no others.
+  head(): void {}
+  chunk(): void {}
+  end(): void {}
+  abort(): void {}
+
+  private endAttempt(outcome: 'ok' | ErrorCode, detail: string): void {
+    const attempt = this.record.attempts.at(-1);
+    if (attempt === undefined || attempt.endedAt !== null) return;
+    attempt.endedAt = this.ports.wallClock();
+    attempt.outcome = outcome;
+    attempt.detail = detail;
+  }
+
+  /** E1 */
+  private finish(status: ExecutionStatus): void {
+    const { record } = this;
+    record.status = status;
+    record.endedAt = this.ports.wallClock();
+    record.nextAttemptAt = null;
+    if (record.request !== null) letGo(record.request.body);
+    record.request = null;
+    this.ports.ended(this);
+  }
+}
+
+function statusOf(code: ErrorCode): ExecutionStatus {
+  if (code === 'timeout') return 'timed_out';
+  return code === 'cancelled' ? 'cancelled' : 'failed';
+}

@@ -1,0 +1,156 @@
+/** `/v1/executions`: one, many, cancel. Answered on the scheduler's thread, which has them in memory. */
+import { keyOfUrlName, urlNameOfKey } from '@simmer/protocol/names';
+import type { HttpReply } from '../http-reply.ts';
+import type { Executions } from './executions.ts';
+import { EXECUTION_STATUSES, type ExecutionRecord, type ExecutionStatus } from './record.ts';
+
+export const EXECUTIONS_PATH = '/v1/executions';
+const MAX_WAIT_S = 60;
+const DEFAULT_LIMIT = 50;
+const MAX_LIMIT = 500;
+const JSON_TYPE = 'application/json';
+/** As ids.ts makes them. */
+const EXECUTION_ID = /^([a-z0-9]{12})-[1-9][0-9]{0,15}$/;
+
+/** One request for it. */
+export interface ExecutionRequestPorts {
+  readonly reply: HttpReply;
+  /** Of the request itself: its X-Execution-Id. */
+  readonly requestId: string;
+  /** Calls back when the client goes. */
+  onGone(callback: () => void): void;
+}
+
+export class ExecutionsApi {
+  private readonly executions: Executions;
+  private readonly bootId: string;
+
+  constructor(executions: Executions, bootId: string) {
+    this.executions = executions;
+    this.bootId = bootId;
+  }
+
+  /** `id`: '' for the list. `method` is one that the path has. Never rejects. */
+  async answer(ports: ExecutionRequestPorts, method: string, id: string, query: string) {
+    try {
+      if (id === '') await this.list(ports, new URLSearchParams(query));
+      else if (method === 'DELETE') await this.cancel(ports, id);
+      else await this.get(ports, id, new URLSearchParams(query));
+    } catch (error) {
+      ports.reply.failWith(ports.requestId, '', 'internal_error', (error as Error).message);
+    }
+  }
+
+  private async get(ports: ExecutionRequestPorts, id: string, query: URLSearchParams) {
+    const wait = query.get('wait');
+    const seconds = wait === null ? 0 : wholeNumber(wait, 0, MAX_WAIT_S);
+    if (seconds === undefined) {
+      badQuery(ports, `wait must be a whole number of seconds from 0 to ${MAX_WAIT_S}.`);
+      return;
+    }
+    const record = await this.find(ports, id);
+    if (record === undefined) return;
+    const answer = (): void => answerRecord(ports, record);
+    if (seconds === 0) answer();
+    else ports.onGone(this.executions.wait(id, seconds * 1_000, answer));
+  }
+
+  private async cancel(ports: ExecutionRequestPorts, id: string) {
+    const record = await this.find(ports, id);
+    if (record === undefined) return;
+    if (this.executions.cancel(id)) {
+      answerRecord(ports, record);
+    } else {
+      const detail = `Execution ${id} has ended: ${record.status}.`;
+      ports.reply.failWith(ports.requestId, '', 'execution_ended', detail);
+    }
+  }
+
+  private async list(ports: ExecutionRequestPorts, query: URLSearchParams) {
+    const wanted = query.get('function') ?? '';
+    const functionKey = wanted === '' ? '' : keyOfUrlName(wanted);
+    const status = query.get('status') ?? '';
+    const limit = wholeNumber(query.get('limit') ?? String(DEFAULT_LIMIT), 1, MAX_LIMIT);
+    const cursor = query.get('cursor') ?? '';
+    if (functionKey === undefined) return badQuery(ports, 'function is not the name of one.');
+    if (status !== '' && !EXECUTION_STATUSES.includes(status as ExecutionStatus)) {
+      return badQuery(ports, `status must be one of ${EXECUTION_STATUSES.join(', ')}.`);
+    }
+    if (limit === undefined) {
+      return badQuery(ports, `limit must be a whole number from 1 to ${MAX_LIMIT}.`);
+    }
+    if (cursor !== '' && !EXECUTION_ID.test(cursor)) {
+      return badQuery(ports, 'cursor must be the `next` of an earlier page.');
+    }
+    const { records, next } = await this.executions.list({
+      ...{ functionKey, status: status as ExecutionStatus | '', limit, cursor },
+    });
+    const body = { executions: records.map(viewOf), ...(next !== '' && { next }) };
+    ports.reply.answer(ports.requestId, '', 200, JSON_TYPE, `${JSON.stringify(body)}\n`);
+  }
+
+  /** undefined: it was answered why. */
+  private async find(
+    { reply, requestId }: ExecutionRequestPorts,
+    id: string,
+  ): Promise<ExecutionRecord | undefined> {
+    const found = await this.executions.get(id);
+    if (typeof found !== 'string') return found;
+    const boot = EXECUTION_ID.exec(id)?.[1];
+    if (found === 'evicted') {
+      const detail = `Execution ${id} ended, and made room for others since.`;
+      reply.failWith(requestId, '', 'execution_evicted', detail);
+    } else if (boot !== undefined && boot !== this.bootId) {
+      const detail = `Execution ${id} was kept by an earlier process, in memory.`;
+      reply.failWith(requestId, '', 'lost_in_restart', detail);
+    } else {
+      const detail = 'No asynchronous execution of this id is known.';
+      reply.failWith(requestId, '', 'execution_not_found', detail);
+    }
+    return undefined;
+  }
+}
+
+function badQuery({ reply, requestId }: ExecutionRequestPorts, detail: string): void {
+  reply.failWith(requestId, '', 'invalid_query', detail);
+}
+
+function wholeNumber(text: string, min: number, max: number): number | undefined {
+  const value = /^[0-9]{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  return value >= min && value <= max ? value : undefined;
+}
+
+const time = (ms: number): string => new Date(ms).toISOString();
+
+/** Without its output. */
+function viewOf(record: ExecutionRecord) {
+  return {
+    executionId: record.id,
+    function: urlNameOfKey(record.functionKey),
+    status: record.status,
+    traceId: record.traceId,
+    createdAt: time(record.createdAt),
+    deadlineAt: time(record.deadlineAt),
+    ...(record.nextAttemptAt !== null && { nextAttemptAt: time(record.nextAttemptAt) }),
+    ...(record.endedAt !== null && { endedAt: time(record.endedAt) }),
+    attempts: record.attempts.map(({ startedAt, endedAt, outcome, detail, ...attempt }) => ({
+      ...attempt,
+      startedAt: time(startedAt),
+      ...(endedAt !== null && { endedAt: time(endedAt) }),
+      ...(outcome !== null && { outcome }),
+      ...(detail !== '' && { detail }),
+    })),
+    ...(record.error !== null && { error: record.error }),
+  };
+}
+
+/** With its output, whose bytes are put in as the pod wrote them. */
+function answerRecord({ reply }: ExecutionRequestPorts, record: ExecutionRecord): void {
+  const view = JSON.stringify(viewOf(record));
+  const body =
+    record.output === null
+      ? `${view}\n`
+      : Buffer.concat([Buffer.from(`${view.slice(0, -1)},"output":`), record.output, END]);
+  reply.answer(record.id, '', 200, JSON_TYPE, body);
+}
+const END = Buffer.from('}\n');

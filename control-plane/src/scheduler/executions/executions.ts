@@ -1,0 +1,209 @@
+/**
+ * Asynchronous executions: accepted, kept, found, waited for, cancelled.
+ *
+ *   begin ──▶ (body comes) ──▶ submit: envelope checked ──▶ kept ──▶ placed ──▶ 202
+ *
+ * Invariants:
+ *  X1. Nothing answers 202 that is not in the store and placed.
+ *  X2. `live` holds exactly what was accepted and has not ended.
+ */
+import { type EnvelopeFault, envelopeFaultOf } from '@simmer/protocol/envelope';
+import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
+import type { FunctionState } from '../function-state.ts';
+import type { HttpReply } from '../http-reply.ts';
+import { traceIdOf } from '../ids.ts';
+import { Invocation } from '../invocation.ts';
+import type { Scheduler } from '../scheduler.ts';
+import { TimerNode } from '../timing-wheel.ts';
+import { Execution, type ExecutionPorts } from './execution.ts';
+import type { ExecutionRecord } from './record.ts';
+import type { ExecutionStore, Lookup } from './store.ts';
+
+/** Requests that may wait for the end of an execution at once. */
+const MAX_WAITERS = 10_000;
+
+export interface ExecutionsPorts {
+  /** Epoch milliseconds. */
+  wallClock(): number;
+  /** Checks a large envelope off this thread. */
+  checkEnvelope(body: Uint8Array): Promise<EnvelopeFault | undefined>;
+}
+
+/** Whoever waits for an execution's end. */
+class Waiter extends TimerNode {
+  readonly execution: Execution;
+  readonly tell: () => void;
+  private readonly expire: (waiter: Waiter) => void;
+
+  constructor(execution: Execution, tell: () => void, expire: (waiter: Waiter) => void) {
+    super();
+    this.execution = execution;
+    this.tell = tell;
+    this.expire = expire;
+  }
+
+  onTimer(): void {
+    this.expire(this);
+  }
+}
+
+export class Executions implements ExecutionPorts {
+  private readonly scheduler: Scheduler;
+  private readonly store: ExecutionStore;
+  private readonly ports: ExecutionsPorts;
+  private readonly live = new Map<string, Execution>();
+  private readonly waiters = new Map<Execution, Set<Waiter>>();
+  private waiting = 0;
+
+  constructor(scheduler: Scheduler, store: ExecutionStore, ports: ExecutionsPorts) {
+    this.scheduler = scheduler;
+    this.store = store;
+    this.ports = ports;
+  }
+
+  /** A request whose body is still to come. Its time to come is one attempt's. */
+  begin(
+    fn: FunctionState,
+    id: string,
+    traceparent: string,
+    timeoutMs: number,
+    maxRetries: number,
+    reply: HttpReply,
+  ): Execution {
+    const { scheduler } = this;
+    const now = scheduler.ports.now();
+    const { deadlineMs } = fn.record.spec;
+    const createdAt = this.ports.wallClock();
+    const record: ExecutionRecord = {
+      id,
+      functionKey: fn.key,
+      status: 'queued',
+      request: null,
+      traceId: traceIdOf(traceparent),
+      createdAt,
+      deadlineAt: createdAt + deadlineMs,
+      endedAt: null,
+      nextAttemptAt: null,
+      attempts: [],
+      output: null,
+      error: null,
+    };
+    const execution = new Execution(record, reply, this);
+    const deadlineAt = now + deadlineMs;
+    const invocation = new Invocation(
+      ...([scheduler, id, fn, 'value', '', '', [], traceparent] as const),
+      ...([execution, now, deadlineAt] as const),
+    );
+    invocation.observer = execution;
+    invocation.attemptMs = timeoutMs;
+    invocation.maxRetries = maxRetries;
+    execution.invocation = invocation;
+    return execution;
+  }
+
+  /** Its body has come. */
+  async submit(execution: Execution): Promise<void> {
+    const { invocation, record } = execution;
+    const { scheduler, store } = this;
+    const { body } = invocation;
+    const fault =
+      body.length > INLINE_BODY_BYTES
+        ? await this.ports.checkEnvelope(body)
+        : envelopeFaultOf(body);
+    if (invocation.state !== 'receiving') return;
+    if (fault !== undefined) {
+      scheduler.fail(invocation, fault.code, fault.message);
+      return;
+    }
+    const { traceparent, attemptMs, maxRetries } = invocation;
+    record.request = { traceparent, body, timeoutMs: attemptMs, maxRetries };
+    const created = await store.create(record);
+    if (created === 'full') {
+      const detail = 'As many executions that have not ended are kept as the platform allows.';
+      scheduler.fail(invocation, 'executions_full', detail);
+      return;
+    }
+    // It may have ended meanwhile, or find no place in the queue now: then its request was told.
+    if (invocation.state === 'receiving') {
+      this.live.set(record.id, execution);
+      scheduler.wheel.set(invocation, invocation.deadlineAt);
+      scheduler.submit(invocation);
+    }
+    if (execution.isRefused) {
+      this.live.delete(record.id);
+      await store.remove(record);
+      return;
+    }
+    execution.accept(); // X1
+  }
+
+  get(id: string): Promise<Lookup> {
+    return this.store.get(id);
+  }
+
+  list: ExecutionStore['list'] = (filter) => this.store.list(filter);
+
+  /** Calls back once it has ended, or after `ms`; at once where it has ended. Returns how to stop waiting. */
+  wait(id: string, ms: number, tell: () => void): () => void {
+    const execution = this.live.get(id);
+    if (execution === undefined || this.waiting >= MAX_WAITERS) {
+      tell();
+      return () => {};
+    }
+    const waiter = new Waiter(execution, tell, (due) => {
+      this.leave(due);
+      due.tell();
+    });
+    let waiters = this.waiters.get(execution);
+    if (waiters === undefined) {
+      waiters = new Set();
+      this.waiters.set(execution, waiters);
+    }
+    waiters.add(waiter);
+    this.waiting++;
+    this.scheduler.wheel.set(waiter, this.scheduler.ports.now() + ms);
+    return () => this.leave(waiter);
+  }
+
+  /** False: it has ended, or is not there. */
+  cancel(id: string): boolean {
+    const execution = this.live.get(id);
+    if (execution === undefined) return false;
+    this.scheduler.fail(execution.invocation, 'cancelled', 'It was cancelled by request.');
+    return true;
+  }
+
+  private leave(waiter: Waiter): void {
+    const waiters = this.waiters.get(waiter.execution);
+    if (waiters?.delete(waiter) !== true) return;
+    this.waiting--;
+    this.scheduler.wheel.clear(waiter);
+    if (waiters.size === 0) this.waiters.delete(waiter.execution);
+  }
+
+  // ---- ExecutionPorts ----------------------------------------------------------------------------------------------
+
+  wallClock(): number {
+    return this.ports.wallClock();
+  }
+
+  changed({ record }: Execution): void {
+    this.keep(record);
+  }
+
+  ended(execution: Execution): void {
+    this.live.delete(execution.record.id);
+    this.keep(execution.record);
+    for (const waiter of [...(this.waiters.get(execution) ?? [])]) {
+      this.leave(waiter);
+      waiter.tell();
+    }
+  }
+
+  private keep(record: ExecutionRecord): void {
+    this.store.update(record).catch((error: Error) => {
+      const fields = { executionId: record.id, error: error.message };
+      this.scheduler.ports.log({ level: 'error', message: 'execution not kept', fields });
+    });
+  }
+}

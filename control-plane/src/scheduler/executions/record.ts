@@ -1,0 +1,83 @@
+/**
+ * What is kept of an execution: its request, its attempts and how it ended. Plain data, so that a store may write it down.
+ */
+import type { ErrorCode, Problem } from '@simmer/protocol/errors';
+import type { PlacementKind } from '../../shared/counters.ts';
+
+/**
+ *   queued ──▶ running ──▶ succeeded | failed | timed_out | cancelled
+ *     ▲           │
+ *     └─ waiting ◀┘           for the next attempt
+ *
+ * One that is queued or waits may end as well.
+ */
+export const EXECUTION_STATUSES = [
+  'queued',
+  'running',
+  'waiting',
+  'succeeded',
+  'failed',
+  'timed_out',
+  'cancelled',
+] as const;
+export type ExecutionStatus = (typeof EXECUTION_STATUSES)[number];
+
+/** One attempt. Times are epoch milliseconds. */
+export interface AttemptRecord {
+  /** From 1. */
+  readonly number: number;
+  readonly startedAt: number;
+  endedAt: number | null;
+  readonly pod: string;
+  readonly backend: string;
+  readonly placement: PlacementKind;
+  readonly placementReason: string;
+  /** The first of its pod. */
+  readonly cold: boolean;
+  /** 'ok', or the code it failed with; null while it runs. */
+  outcome: 'ok' | ErrorCode | null;
+  detail: string;
+}
+
+export interface ExecutionRequest {
+  readonly traceparent: string;
+  /** The envelope, as it came. */
+  readonly body: Uint8Array;
+  /** Milliseconds that each attempt may take. */
+  readonly timeoutMs: number;
+  readonly maxRetries: number;
+}
+
+export interface ExecutionRecord {
+  readonly id: string;
+  /** namespace/name */
+  readonly functionKey: string;
+  status: ExecutionStatus;
+  /** null once it has ended. */
+  request: ExecutionRequest | null;
+  readonly traceId: string;
+  /** Epoch milliseconds. */
+  readonly createdAt: number;
+  readonly deadlineAt: number;
+  endedAt: number | null;
+  /** Of the next attempt, while it waits for one. */
+  nextAttemptAt: number | null;
+  readonly attempts: AttemptRecord[];
+  /** JSON, as the handler's output; null where there is none. */
+  output: Uint8Array | null;
+  error: Problem | null;
+}
+
+export function hasEnded({ endedAt }: ExecutionRecord): boolean {
+  return endedAt !== null;
+}
+
+/** What an attempt, its error and the fields of a record take, roughly. */
+const OVERHEAD_BYTES = 1_024;
+const ATTEMPT_BYTES = 512;
+
+/** Memory that it takes: its bodies, and the rest by estimate. */
+export function bytesOf({ request, output, attempts }: ExecutionRecord): number {
+  const bodies = (request?.body.length ?? 0) + (output?.length ?? 0);
+  return OVERHEAD_BYTES + attempts.length * ATTEMPT_BYTES + bodies;
+}

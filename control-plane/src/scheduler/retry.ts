@@ -1,0 +1,53 @@
+/**
+ * The retry policy: whether an attempt that failed is followed by another, and after what delay. Pure.
+ *
+ * Exponential backoff with full jitter (Brooker, "Exponential backoff and jitter", AWS Architecture Blog, 2015): a delay
+ * between none and base x 2^(retries made), at most the cap. A synchronous caller waits, so only a lost pod, which says
+ * nothing against the call itself, is made good for it.
+ */
+import type { ErrorCode } from '@simmer/protocol/errors';
+import type { RetryCause } from '@simmer/protocol/manifest';
+
+export interface RetryInput {
+  /** undefined: nothing that another attempt could change. */
+  readonly cause: RetryCause | undefined;
+  readonly sync: boolean;
+  /** Made so far, the failed one included. */
+  readonly attempts: number;
+  readonly maxRetries: number;
+  /** The causes that the function wants retried. */
+  readonly on: readonly RetryCause[];
+  readonly baseDelayMs: number;
+  readonly maxDelayMs: number;
+  /** Until its deadline. */
+  readonly remainingMs: number;
+  /** From 0 to 1, 1 excluded. */
+  readonly random: number;
+}
+
+export type RetryDecision =
+  | { readonly retry: true; readonly delayMs: number }
+  | { readonly retry: false; readonly why: 'not_retryable' | 'exhausted' | 'deadline' };
+
+export function decideRetry(r: RetryInput): RetryDecision {
+  if (r.cause === undefined || !r.on.includes(r.cause) || (r.sync && r.cause !== 'lost')) {
+    return { retry: false, why: 'not_retryable' };
+  }
+  if (r.attempts > r.maxRetries) return { retry: false, why: 'exhausted' };
+  const delayMs = r.random * Math.min(r.maxDelayMs, r.baseDelayMs * 2 ** (r.attempts - 1));
+  if (delayMs >= r.remainingMs) return { retry: false, why: 'deadline' };
+  return { retry: true, delayMs };
+}
+
+const CAUSES: Partial<Record<ErrorCode, RetryCause>> = {
+  pod_lost: 'lost',
+  timeout: 'timeout',
+  function_error: 'error',
+  function_exited: 'error',
+  internal_error: 'error',
+};
+
+/** Why an attempt failed, as the policy knows it; undefined where the same would come again. */
+export function causeOf(code: ErrorCode): RetryCause | undefined {
+  return CAUSES[code];
+}
