@@ -26,6 +26,3 @@ export const MAX_TOKEN_CHARS = 4_096;
 
 /** An error message or log line that crosses the link; the rest is cut by the sender. */
 export const MAX_TEXT_CHARS = 16_384;
-
-/** Attempts that may follow the first. */
-export const MAX_RETRIES = 100;

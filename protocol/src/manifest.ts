@@ -16,7 +16,6 @@ import { WarmPoolSpecSchema } from './schema/warm-pool.ts';
 
 export type { KubernetesPart } from './schema/common.ts';
 export { MAX_INLINE_SOURCE_LENGTH } from './schema/environment.ts';
-export type { RetryCause } from './schema/function.ts';
 export { RULES, type Rule } from './schema/rules.ts';
 
 export const API_VERSION = 'simmer.dev/v1alpha1';

@@ -30,7 +30,12 @@ t.test('a function that says only what it must has every default', async (t) => 
         keepAliveMs: 300_000,
         startupTimeoutMs: 30_000,
         timeoutMs: 30_000,
+        deadlineMs: 3_600_000,
         graceMs: 1_000,
+        retry: {
+          ...{ maxRetries: 3, on: ['lost', 'timeout', 'error'] },
+          ...{ baseDelayMs: 100, maxDelayMs: 30_000 },
+        },
         queue: { maxLength: 100, maxBytes: 67_108_864 },
         maxRequestBytes: 10_485_760,
         maxResultBytes: 10_485_760,

@@ -9,8 +9,8 @@
  */
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { Form, HeaderPairs } from '@simmer/protocol/frames';
-import { MAX_RETRIES } from '@simmer/protocol/limits';
 import { keyOfUrlName } from '@simmer/protocol/names';
+import { MAX_RETRIES } from '@simmer/protocol/retry';
 import type { AdminRequests } from './admin-requests.ts';
 import type { Execution } from './executions/execution.ts';
 import type { Executions } from './executions/executions.ts';

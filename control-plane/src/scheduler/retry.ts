@@ -6,7 +6,7 @@
  * nothing against the call itself, is made good for it.
  */
 import type { ErrorCode } from '@simmer/protocol/errors';
-import type { RetryCause } from '@simmer/protocol/manifest';
+import type { RetryCause } from '@simmer/protocol/retry';
 
 export interface RetryInput {
   /** undefined: nothing that another attempt could change. */

@@ -1,7 +1,7 @@
 /** The spec of a `Function`. */
 import { Type } from 'typebox';
-import { MAX_RETRIES } from '../limits.ts';
 import { NAME_PATTERN } from '../names.ts';
+import { MAX_RETRIES, RETRY_CAUSES } from '../retry.ts';
 import { closed, maxReplicas, replicas } from './common.ts';
 import { EnvVar, Source } from './environment.ts';
 import { PodTemplateSchema } from './pod-template.ts';
@@ -12,10 +12,6 @@ const MAX_BODY_BYTES = 1_073_741_824;
 const BODY_BYTES = 10_485_760;
 /** Of a reference to an image: a registry, a path, a tag and a digest. */
 const MAX_IMAGE_LENGTH = 1_024;
-
-/** Why an attempt failed, as a retry policy knows it. */
-export const RETRY_CAUSES = ['lost', 'timeout', 'error'] as const;
-export type RetryCause = (typeof RETRY_CAUSES)[number];
 
 export const image = (description: string) =>
   Type.Optional(Type.String({ minLength: 1, maxLength: MAX_IMAGE_LENGTH, description }));
