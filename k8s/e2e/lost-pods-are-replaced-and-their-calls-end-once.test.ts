@@ -67,12 +67,43 @@ t.test('an eviction does not cut a call short', async (t) => {
 });
 
 t.test('a pod that is killed ends its call once, with pod_lost, and is replaced', async (t) => {
-  const { pod, call } = await running('killed', 20_000);
+  const { pod, call } = await running('killed', 20_000, { 'x-max-retries': '0' });
   await kubectl('delete', 'pod', pod, '-n', simmer.tenant, '--grace-period=0', '--force');
   const { status, body } = await call;
   t.equal(status, 502, JSON.stringify(body));
   t.equal(body.code, 'pod_lost');
   await replaced('killed', pod);
+});
+
+t.test('a pod that is killed costs a call an attempt, and another pod answers', async (t) => {
+  const { pod, call } = await running('again', 5_000);
+  const enqueue = `${simmer.address}/v1/functions/${simmer.name('again')}:enqueue`;
+  const body = JSON.stringify({ input: { ms: 5_000 } });
+  const accepted = await fetch(enqueue, { method: 'POST', body });
+  t.equal(accepted.status, 202);
+  const execution = `${simmer.address}${accepted.headers.get('location')}`;
+  const follow = async (query = '') =>
+    (await (await fetch(execution + query)).json()) as {
+      status: string;
+      output?: string;
+      attempts: { pod: string; outcome?: string }[];
+    };
+  const its = await until('it runs', async () => (await follow()).attempts[0]?.pod);
+  for (const one of new Set([pod, its])) {
+    await kubectl('delete', 'pod', one, '-n', simmer.tenant, '--grace-period=0', '--force');
+  }
+  const sync = await call;
+  t.equal(sync.status, 200, JSON.stringify(sync.body));
+  t.not(sync.body.output, pod);
+  const ended = await until('it has ended', async () => {
+    const found = await follow('?wait=30');
+    return found.status === 'succeeded' && found;
+  });
+  t.same(
+    ended.attempts.map(({ outcome }) => outcome),
+    ['pod_lost', 'ok'],
+  );
+  t.not(ended.output, its);
 });
 
 t.test('a drained node lets a call finish; its pods come back when it does', async (t) => {
