@@ -67,9 +67,13 @@ async function restart(simmer: Installation, made: 'stays' | 'goes' | 'lost'): P
   await kubectl('delete', 'pod', '--all', '-n', system, ...now);
   if (made === 'lost') {
     const renewTime = new Date().toISOString().replace('Z', '000Z');
-    const spec = { holderIdentity: 'simmer-vanished', renewTime };
-    const patch = ['--type=merge', '-p', JSON.stringify({ spec })];
-    await kubectl('patch', 'lease', 'simmer', '-n', system, ...patch);
+    // Not a patch: there is none if the right tried before was that to make one.
+    await apply(system, {
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: { name: 'simmer' },
+      spec: { holderIdentity: 'simmer-vanished', renewTime, leaseDurationSeconds: 15 },
+    });
   }
 }
 

@@ -29,7 +29,11 @@ t.test(
     await backend.launch(quiet);
     const of = (podId: string) => arrivals.filter((a) => a.podId === podId);
     const bytes = () => of(flood.podId).reduce((sum, a) => sum + a.bytes, 0);
-    await until('the flood filled three windows', () => bytes() > 2.5 * BYTES_PER_SECOND);
+    // The machine may be busy: what counts is that it goes on, window after window.
+    for (const windows of [0.5, 1.5, 2.5]) {
+      const more = () => bytes() > windows * BYTES_PER_SECOND;
+      await until(`the flood filled ${windows} windows`, more);
+    }
     await until('the other was heard meanwhile', () => of(quiet.podId).length > 30);
 
     const seconds = (performance.now() - begin) / 1_000;
