@@ -1,4 +1,5 @@
 /** Rare requests of the public port: handed to the control thread by message, answered when it answers. */
+import type { Caller } from '../shared/caller.ts';
 import type { HttpResponseMessage, PodSnapshot, ToControl } from '../shared/messages.ts';
 import type { HttpReply } from './http-reply.ts';
 import { TimerNode, type TimingWheel } from './timing-wheel.ts';
@@ -7,6 +8,18 @@ import { TimerNode, type TimingWheel } from './timing-wheel.ts';
 const ANSWER_TIMEOUT_MS = 10_000;
 /** Requests that may wait for it at once. */
 const MAX_PENDING = 256;
+
+export interface AdminRequest {
+  /** Its X-Execution-Id. */
+  readonly requestId: string;
+  readonly caller: Caller;
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  readonly contentType: string;
+  /** null where the operation takes none. */
+  readonly body: Uint8Array | null;
+}
 
 class Pending extends TimerNode {
   readonly executionId: string;
@@ -43,13 +56,8 @@ export class AdminRequests {
     this.podSnapshot = podSnapshot;
   }
 
-  forward(
-    reply: HttpReply,
-    executionId: string,
-    method: string,
-    path: string,
-    query: string,
-  ): void {
+  forward(reply: HttpReply, request: AdminRequest): void {
+    const executionId = request.requestId;
     if (this.pending.size >= MAX_PENDING) {
       const detail = 'Too many requests wait for the control thread.';
       reply.failWith(executionId, '', 'overloaded', detail, { retryAfterSeconds: 1 });
@@ -63,8 +71,12 @@ export class AdminRequests {
     });
     this.pending.set(requestId, pending);
     this.wheel.set(pending, this.now() + ANSWER_TIMEOUT_MS);
+    const { caller, method, path, query, contentType, body } = request;
     const pods = path.startsWith('/v1/pools') ? this.podSnapshot() : [];
-    this.post({ type: 'http-request', requestId, method, path, query, executionId, pods });
+    this.post({
+      ...{ type: 'http-request', requestId, executionId, caller, method, path, query },
+      ...{ contentType, body, pods },
+    });
   }
 
   answered(message: HttpResponseMessage): void {

@@ -10,11 +10,13 @@
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { Form, HeaderPairs } from '@simmer/protocol/frames';
 import { keyOfUrlName } from '@simmer/protocol/names';
+import { MAX_OPERATION_BODY_BYTES } from '@simmer/protocol/operations';
 import { MAX_RETRIES } from '@simmer/protocol/retry';
+import { ANYONE } from '../shared/caller.ts';
 import type { AdminRequests } from './admin-requests.ts';
 import type { Execution } from './executions/execution.ts';
 import type { Executions } from './executions/executions.ts';
-import { EXECUTIONS_PATH, ExecutionsApi } from './executions/executions-api.ts';
+import { ExecutionsApi } from './executions/executions-api.ts';
 import type { Forwarder } from './forwarder.ts';
 import type { FunctionState } from './function-state.ts';
 import type { FunctionTable } from './function-table.ts';
@@ -22,7 +24,8 @@ import { HOP_BY_HOP } from './hop-by-hop.ts';
 import { HttpReply } from './http-reply.ts';
 import { type ExecutionIds, newTraceparent, traceparentOf } from './ids.ts';
 import { Invocation } from './invocation.ts';
-import { copyOf, RequestBody } from './request-body.ts';
+import { collect, copyOf, RequestBody } from './request-body.ts';
+import { routeOf } from './routes.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { TurnBatch } from './turn-batch.ts';
 import {
@@ -137,26 +140,49 @@ export class Ingress {
       reply.onAborted();
       gone();
     });
-    const executionId = this.ids.next();
-    const allowed = methodsOf(path);
-    if (allowed === undefined) {
-      reply.failWith(executionId, '', 'route_not_found', `There is nothing at ${clip(path)}.`);
-    } else if (!allowed.includes(method)) {
-      reply.failWith(executionId, '', 'method_not_allowed', `${clip(path)} takes ${allowed}.`, {
-        headers: [['allow', allowed]],
+    const requestId = this.ids.next();
+    const routed = routeOf(method, path);
+    if (routed.kind === 'not-found') {
+      reply.failWith(requestId, '', 'route_not_found', `There is nothing at ${clip(path)}.`);
+      return;
+    }
+    if (routed.kind === 'wrong-method') {
+      const { allow } = routed;
+      reply.failWith(requestId, '', 'method_not_allowed', `${clip(path)} takes ${allow}.`, {
+        headers: [['allow', allow]],
       });
-    } else if (this.scheduler.draining) {
-      reply.failWith(executionId, '', 'draining', 'This control plane is shutting down.');
-    } else if (path.startsWith(EXECUTIONS_PATH)) {
-      const id = path.slice(EXECUTIONS_PATH.length + 1);
+      return;
+    }
+    if (this.scheduler.draining) {
+      reply.failWith(requestId, '', 'draining', 'This control plane is shutting down.');
+      return;
+    }
+    const { operation, parameter } = routed;
+    const caller = ANYONE;
+    const query = req.getQuery() ?? '';
+    if (operation.by === 'executions') {
       const onGone = (callback: () => void): void => {
         gone = callback;
       };
-      const ports = { reply, requestId: executionId, onGone };
-      void this.executionsApi.answer(ports, method, id, req.getQuery() ?? '');
-    } else {
-      this.admin.forward(reply, executionId, method, path, req.getQuery() ?? '');
+      const ports = { reply, requestId, caller, onGone };
+      void this.executionsApi.answer(ports, operation, parameter, query);
+      return;
     }
+    const request = { requestId, caller, method, path, query };
+    if (operation.takesBody !== true) {
+      this.admin.forward(reply, { ...request, contentType: '', body: null });
+      return;
+    }
+    const contentType = req.getHeader('content-type');
+    const length = Number(req.getHeader('content-length') || 0);
+    collect(res, length, MAX_OPERATION_BODY_BYTES, (body) => {
+      if (body === undefined) {
+        const detail = tooLarge(MAX_OPERATION_BODY_BYTES);
+        reply.failWith(requestId, '', 'payload_too_large', detail);
+      } else {
+        this.admin.forward(reply, { ...request, contentType, body });
+      }
+    });
   }
 
   private find(res: HttpResponse, req: HttpRequest, name: string): FunctionState | undefined {
@@ -338,21 +364,6 @@ export class Ingress {
     res.onAborted(() => reply.onAborted());
     reply.failWith(id, traceparent || newTraceparent(), code, detail, { retryAfterSeconds });
   }
-}
-
-/** The methods of a path, as an Allow header; undefined where there is no such route. */
-function methodsOf(path: string): string | undefined {
-  if (path === '/v1/functions' || path === '/v1/pools' || path === EXECUTIONS_PATH) return 'GET';
-  const [, v1, collection, name, ...rest] = path.split('/');
-  if (v1 !== 'v1' || name === undefined || name === '' || rest.length > 0) return undefined;
-  if (collection === 'functions') {
-    const colon = name.indexOf(':');
-    if (colon === -1) return 'GET';
-    const verb = name.slice(colon);
-    return verb === INVOKE || verb === ENQUEUE ? 'POST' : undefined;
-  }
-  if (collection === 'executions') return 'GET, DELETE';
-  return collection === 'pools' && !name.includes(':') ? 'GET' : undefined;
 }
 
 const NO_HEADERS: HeaderPairs = [];

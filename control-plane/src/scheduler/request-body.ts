@@ -1,3 +1,5 @@
+import type { HttpResponse } from './uws.ts';
+
 /**
  * A request's body that arrives in several pieces. uWebSockets.js neuters each chunk when its callback returns, so it is copied once:
  * into a buffer of the declared length, or as parts where none was declared.
@@ -38,4 +40,30 @@ export function copyOf(chunk: ArrayBuffer): Uint8Array {
   const body = Buffer.allocUnsafe(chunk.byteLength);
   body.set(new Uint8Array(chunk));
   return body;
+}
+
+/** Calls back once: with the whole body, or undefined where it is over `max`; never where the client goes before. */
+export function collect(
+  res: HttpResponse,
+  declared: number,
+  max: number,
+  done: (body: Uint8Array | undefined) => void,
+): void {
+  // What is read no further is dropped by uWebSockets.js once the answer is there.
+  if (declared > max) {
+    done(undefined);
+    return;
+  }
+  const body = new RequestBody(undefined);
+  let finished = false;
+  res.onData((chunk, isLast) => {
+    if (finished) return;
+    finished = isLast || body.length + chunk.byteLength > max;
+    if (body.length + chunk.byteLength > max) {
+      done(undefined);
+      return;
+    }
+    const whole = body.add(chunk, isLast);
+    if (whole !== undefined) done(whole);
+  });
 }

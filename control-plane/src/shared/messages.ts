@@ -11,6 +11,7 @@ import type { ErrorCode } from '@simmer/protocol/errors';
 import type { FunctionSpec } from '@simmer/protocol/manifest';
 import type { FunctionSource } from '@simmer/protocol/registry';
 import type { Config } from '../config/config.ts';
+import type { Caller } from './caller.ts';
 
 /** Handed to the control thread when it is created. */
 export interface ControlThreadData {
@@ -253,7 +254,6 @@ export interface PodSnapshot {
   readonly stale: boolean;
 }
 
-/** A rare request of the public port. `pods` only for /v1/pools and below. */
 /** A large envelope, to be parsed where that holds up no invocation. */
 export interface CheckEnvelopeMessage {
   readonly type: 'check-envelope';
@@ -261,14 +261,20 @@ export interface CheckEnvelopeMessage {
   readonly body: Uint8Array;
 }
 
+/** A rare request of the public port. `pods` only for /v1/pools and below. */
 export interface HttpRequestMessage {
   readonly type: 'http-request';
   readonly requestId: number;
+  /** Who has one of the operation's scopes. What it may of a function is for the one who answers. */
+  readonly caller: Caller;
   readonly method: string;
   /** Path without query, as it came. */
   readonly path: string;
   readonly query: string;
   readonly executionId: string;
+  readonly contentType: string;
+  /** null where the operation takes none. */
+  readonly body: Uint8Array | null;
   readonly pods: readonly PodSnapshot[];
 }
 

@@ -2,6 +2,7 @@ import t from 'tap';
 import { Api } from '../../src/control/api.ts';
 import { HEALTHY, onFailure } from '../../src/control/pools/backoff.ts';
 import type { Pod, PodPhase, Pool } from '../../src/control/pools/pool.ts';
+import { ANYONE } from '../../src/shared/caller.ts';
 import { allocateCounters, FunctionCounters } from '../../src/shared/counters.ts';
 import type { PodSnapshot } from '../../src/shared/messages.ts';
 import { manifestOf, registered } from './fakes.ts';
@@ -100,6 +101,9 @@ function setUp() {
       path,
       query: '',
       executionId: 'boot-1',
+      caller: ANYONE,
+      contentType: '',
+      body: null,
       pods,
     });
     t.match(answer, { type: 'http-response', requestId: 42 });

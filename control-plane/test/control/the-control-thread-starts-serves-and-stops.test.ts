@@ -9,6 +9,7 @@ import t, { type Test } from 'tap';
 import { type Config, resolveConfig } from '../../src/config/config.ts';
 import { nodeRuntime } from '../../src/control/backends/process.ts';
 import { Control } from '../../src/control/control.ts';
+import { ANYONE } from '../../src/shared/caller.ts';
 import { allocateCounters, ProcessCounters } from '../../src/shared/counters.ts';
 import type { ControlThreadData, ToControl, ToScheduler } from '../../src/shared/messages.ts';
 import { memoryLog, until } from './fakes.ts';
@@ -105,6 +106,9 @@ t.test('from the first scan to the last pod', async (t) => {
     path: '/v1/pools/f',
     query: '',
     executionId: 'boot-1',
+    caller: ANYONE,
+    contentType: '',
+    body: null,
     pods: [],
   });
   const { status, body } = await s.get('http-response');

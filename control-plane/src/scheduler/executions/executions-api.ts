@@ -1,10 +1,11 @@
 /** `/v1/executions`: one, many, cancel. Answered on the scheduler's thread, which has them in memory. */
 import { keyOfUrlName, urlNameOfKey } from '@simmer/protocol/names';
+import type { Operation } from '@simmer/protocol/operations';
+import type { Caller } from '../../shared/caller.ts';
 import type { HttpReply } from '../http-reply.ts';
 import type { Executions } from './executions.ts';
 import { EXECUTION_STATUSES, type ExecutionRecord, type ExecutionStatus } from './record.ts';
 
-export const EXECUTIONS_PATH = '/v1/executions';
 const MAX_WAIT_S = 60;
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 500;
@@ -17,6 +18,7 @@ export interface ExecutionRequestPorts {
   readonly reply: HttpReply;
   /** Of the request itself: its X-Execution-Id. */
   readonly requestId: string;
+  readonly caller: Caller;
   /** Calls back when the client goes. */
   onGone(callback: () => void): void;
 }
@@ -30,11 +32,11 @@ export class ExecutionsApi {
     this.bootId = bootId;
   }
 
-  /** `id`: '' for the list. `method` is one that the path has. Never rejects. */
-  async answer(ports: ExecutionRequestPorts, method: string, id: string, query: string) {
+  /** `id`: '' for the list. Never rejects. */
+  async answer(ports: ExecutionRequestPorts, operation: Operation, id: string, query: string) {
     try {
       if (id === '') await this.list(ports, new URLSearchParams(query));
-      else if (method === 'DELETE') await this.cancel(ports, id);
+      else if (operation.method === 'DELETE') await this.cancel(ports, id);
       else await this.get(ports, id, new URLSearchParams(query));
     } catch (error) {
       ports.reply.failWith(ports.requestId, '', 'internal_error', (error as Error).message);
