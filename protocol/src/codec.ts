@@ -20,6 +20,7 @@ import {
   encodeInvokeFields,
   encodeResult,
   endOfFrame,
+  hasLaterFields,
   INVOKE_ARRAY,
   RESULT_ARRAY,
 } from './hot-frames.ts';
@@ -180,7 +181,15 @@ function toArray(f: Frame): unknown[] {
         f.more,
       ];
     case 'result':
-      return [KIND.result, f.stream, OUTCOMES.indexOf(f.outcome), f.code, f.message, f.body];
+      return [
+        KIND.result,
+        f.stream,
+        OUTCOMES.indexOf(f.outcome),
+        f.code,
+        f.message,
+        f.body,
+        ...(hasLaterFields(f) ? [f.retryable ?? true, f.retryAfterMs ?? null] : []),
+      ];
     case 'head':
       return [KIND.head, f.stream, f.status, f.headers];
     case 'chunk':
@@ -321,6 +330,11 @@ function toFrame(a: readonly unknown[]): Frame | undefined {
         code: token(a, 3),
         message: text(a, 4),
         body: a[5] === null || a[5] === undefined ? null : piece(a, 5),
+        // Of a result that says no more, none of them is there.
+        ...(a.length > 6 && {
+          retryable: bool(a, 6),
+          retryAfterMs: a[7] === null || a[7] === undefined ? null : uint(a, 7),
+        }),
       };
     case KIND.invoke:
       return {

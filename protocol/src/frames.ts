@@ -97,8 +97,16 @@ export interface Chunk {
   readonly end: boolean;
 }
 
+/** What a failed attempt asks of the next. Each is left out where it says nothing. */
+export interface RetryHint {
+  /** False: no other attempt may follow. */
+  readonly retryable?: boolean | undefined;
+  /** The next attempt comes after this delay instead of the policy's backoff; null: the policy's. */
+  readonly retryAfterMs?: number | null | undefined;
+}
+
 /** pod -> control plane: the attempt has ended and its slot is free. Exactly one a stream. */
-export interface Result {
+export interface Result extends RetryHint {
   readonly kind: 'result';
   readonly stream: number;
   readonly outcome: Outcome;

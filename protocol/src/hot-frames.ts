@@ -171,8 +171,14 @@ export function encodeInvoke(f: Invoke): Uint8Array | undefined {
   );
 }
 
+/** Whether a result says more than how the attempt ended: an ordinary one does not, and is shorter for it. */
+export function hasLaterFields(f: Result): boolean {
+  return f.retryable !== undefined || f.retryAfterMs !== undefined;
+}
+
 /** The frame's bytes, or undefined where it is not of the ordinary kind. */
 export function encodeResult(f: Result): Uint8Array | undefined {
+  if (hasLaterFields(f)) return undefined;
   const size = f.body === null ? 0 : f.body.length;
   if (!isUint32(f.stream) || !begin(FIXED_BYTES + 2 * (2 + MAX_SHORT_STRING) + size)) {
     return undefined;

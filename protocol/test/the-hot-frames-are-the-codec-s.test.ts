@@ -25,14 +25,18 @@ const invoke: fc.Arbitrary<Invoke> = fc.record({
   body: bytes.map((b) => b.slice(0, 65_536)),
   more: fc.boolean(),
 });
-const result: fc.Arbitrary<Result> = fc.record({
+const ordinary = {
   kind: fc.constant('result' as const),
   stream: uint,
   outcome: fc.constantFrom(...OUTCOMES),
   code: text,
   message: text,
   body: fc.option(bytes.map((b) => b.slice(0, 65_536))),
-});
+};
+const result: fc.Arbitrary<Result> = fc.oneof(
+  fc.record(ordinary),
+  fc.record({ ...ordinary, retryable: fc.boolean(), retryAfterMs: fc.option(uint) }),
+);
 
 const same = (a: Uint8Array, b: Uint8Array) => Buffer.compare(a, b) === 0;
 

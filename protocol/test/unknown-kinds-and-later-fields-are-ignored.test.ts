@@ -45,14 +45,12 @@ t.test('a field that is missing or of another type is refused', async (t) => {
     const [frame] = fc.sample(FRAMES[kind] as fc.Arbitrary<Frame>, { numRuns: 1, seed: 5 });
     if (frame === undefined) throw new Error('no sample');
     const fields = unpack(encode(frame)) as unknown[];
-    const optional = kind === 'result' ? 5 : -1; // `body` may be nil, and so may be left out
+    // Those of a result from `body` on, which may be nil, may be left out.
+    const optional = kind === 'result' ? 5 : fields.length;
     for (let i = 1; i < fields.length; i++) {
-      if (i === optional) continue;
-      t.throws(
-        () => decode(pack(fields.slice(0, i))),
-        { code: 'malformed_frame' },
-        `${kind} -${i}`,
-      );
+      const cut = () => decode(pack(fields.slice(0, i)));
+      if (i < optional) t.throws(cut, { code: 'malformed_frame' }, `${kind} -${i}`);
+      else t.doesNotThrow(cut, `${kind} -${i}`);
       const other = fields.with(i, Array.isArray(fields[i]) ? 'text' : [['a', 1]]);
       t.throws(() => decode(pack(other)), { code: 'malformed_frame' }, `${kind} ~${i}`);
     }

@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import { type PodConnection, type PodProcess, Stage } from './fake-control-plane.ts';
 
@@ -44,6 +46,21 @@ const EXERCISES: Record<string, (t: Test, link: PodConnection, pod: PodProcess) 
       }
       t.equal(all, '3\n2\n1\nlift-off\n');
       t.match(await link.result(stream), { outcome: 'ok' });
+    },
+    'charge.mjs': async (t, link) => {
+      const answers = [[410], [429, { 'retry-after': '2' }], [200]] as const;
+      let asked = 0;
+      const server = createServer((_request, response) => {
+        const [status, headers] = answers[asked++] ?? [500];
+        response.writeHead(status, headers).end('{"paid":true}');
+      });
+      await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+      t.teardown(() => server.close());
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+      const ask = () => link.call({ input: { url } });
+      t.match(await link.result(ask()), { code: 'function_error', retryable: false });
+      t.match(await link.result(ask()), { code: 'function_error', retryAfterMs: 2_000 });
+      t.same(await link.output(ask()), { paid: true });
     },
     'search.mjs': async (t, link) => {
       t.same(await link.output(link.call({ input: { pages: 2 } })), { pages: 2, hadTime: true });

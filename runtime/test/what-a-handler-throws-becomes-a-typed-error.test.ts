@@ -61,6 +61,69 @@ t.test('and the pod goes on', async (t) => {
   }
 });
 
+const HINTS: Record<string, { code: string; expect: object }> = {
+  'an error named NonRetryableError': {
+    code: "throw Object.assign(new Error('no'), { name: 'NonRetryableError' })",
+    expect: { message: 'NonRetryableError: no', retryable: false },
+  },
+  'of a class of that name': {
+    code: "class NonRetryableError extends Error {} throw new NonRetryableError('no')",
+    expect: { message: 'Error: no', retryable: false },
+  },
+  'one with retryable: false': {
+    code: "throw Object.assign(new TypeError('no'), { retryable: false })",
+    expect: { message: 'TypeError: no', retryable: false },
+  },
+  'one of another realm': {
+    code: `throw (await import('node:vm')).runInNewContext(
+      "Object.assign(new Error('there'), { name: 'NonRetryableError' })")`,
+    expect: { message: 'NonRetryableError: there', retryable: false },
+  },
+  'no error at all': { code: 'throw { retryable: false }', expect: { retryable: false } },
+  'a delay': {
+    code: "throw Object.assign(new Error('busy'), { retryAfterMs: 12.5 })",
+    expect: { message: 'Error: busy', retryable: true, retryAfterMs: 13 },
+  },
+  'no delay': {
+    code: "throw Object.assign(new Error('busy'), { retryAfterMs: 0 })",
+    expect: { retryable: true, retryAfterMs: 0 },
+  },
+  'an endless delay': {
+    code: "throw Object.assign(new Error('busy'), { retryAfterMs: Infinity })",
+    expect: { retryAfterMs: Number.MAX_SAFE_INTEGER },
+  },
+  'a never that wants a delay': {
+    code: "throw Object.assign(new Error('no'), { retryable: false, retryAfterMs: 5 })",
+    expect: { retryable: false, retryAfterMs: null },
+  },
+};
+
+t.test('what it says of retries goes with it', async (t) => {
+  const stage = await Stage.open(t);
+  const silent = [
+    "throw new Error('plain')",
+    'throw Object.assign(new Error(), { retryable: true, retryAfterMs: -1 })',
+    "throw Object.assign(new Error(), { retryAfterMs: '5' })",
+    'throw Object.assign(new Error(), { retryAfterMs: NaN })',
+    'throw { get retryable() { throw 1; } }',
+    "throw 'NonRetryableError'",
+    'throw null',
+  ];
+  const all = [...Object.values(HINTS).map(({ code }) => code), ...silent];
+  const cases = all.map((code) => `async (ctx) => { ${code}; }`);
+  const { link } = await stage.ready(
+    `const cases = [${cases.join(',')}]; export default (input, ctx) => cases[input](ctx);`,
+  );
+  for (const [i, [name, { expect }]] of Object.entries(HINTS).entries()) {
+    const result = await link.result(link.call({ input: i }));
+    t.match(result, { outcome: 'error', code: 'function_error', ...expect }, name);
+  }
+  for (const [i, code] of silent.entries()) {
+    const result = await link.result(link.call({ input: Object.keys(HINTS).length + i }));
+    t.notOk('retryable' in result || 'retryAfterMs' in result, code);
+  }
+});
+
 t.test('a synchronous throw counts as well', async (t) => {
   const stage = await Stage.open(t);
   const { link } = await stage.ready("export default () => { throw new Error('at once'); }");

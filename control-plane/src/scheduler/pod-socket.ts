@@ -328,7 +328,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
         if (frame.stream === 0) pods.orphanEnded(pod);
         else if (this.known(pod, frame.stream)) {
           const { stream, outcome, code, message, body } = frame;
-          this.scheduler.onResult(pod, stream, outcome, code, message, body);
+          this.scheduler.onResult(pod, stream, outcome, code, message, body, frame);
         }
         return;
       case 'head': {

@@ -3,6 +3,7 @@
  * wheel; its request stays held.
  */
 import type { ErrorCode } from '@simmer/protocol/errors';
+import type { RetryHint } from '@simmer/protocol/frames';
 import type { Invocation } from './invocation.ts';
 import { letGo } from './let-go.ts';
 import { causeOf, decideRetry, type RetryDecision } from './retry.ts';
@@ -10,6 +11,8 @@ import { ranTooLong, type Scheduler } from './scheduler.ts';
 
 /** A queue that was full when the retry was due is asked again after this. */
 const FULL_QUEUE_MS = 100;
+
+const NO_HINT: RetryHint = {};
 
 export class Retries {
   private readonly scheduler: Scheduler;
@@ -19,9 +22,15 @@ export class Retries {
   }
 
   /** Its slot is free again. Fails it, unless another attempt follows. */
-  attemptFailed(invocation: Invocation, code: ErrorCode, detail: string, now: number): void {
+  attemptFailed(
+    invocation: Invocation,
+    code: ErrorCode,
+    detail: string,
+    now: number,
+    hint: RetryHint = NO_HINT,
+  ): void {
     const { fn, attempts } = invocation;
-    const decision = this.decide(invocation, code, now);
+    const decision = this.decide(invocation, code, now, hint);
     if (!decision.retry) {
       this.scheduler.fail(invocation, code, detail);
       return;
@@ -93,12 +102,19 @@ export class Retries {
     invocation.fn.counters.addGauge('waiting', -1);
   }
 
-  private decide(invocation: Invocation, code: ErrorCode, now: number): RetryDecision {
+  private decide(
+    invocation: Invocation,
+    code: ErrorCode,
+    now: number,
+    { retryable = true, retryAfterMs = null }: RetryHint = NO_HINT,
+  ): RetryDecision {
     const { retry } = invocation.fn.record.spec;
     return decideRetry({
       // Nothing is retried once its head has gone to the client.
       cause: invocation.headed ? undefined : causeOf(code),
       sync: invocation.observer === null,
+      retryable,
+      retryAfterMs,
       attempts: invocation.attempts,
       maxRetries: invocation.maxRetries,
       on: retry.on,

@@ -12,6 +12,10 @@ export interface RetryInput {
   /** undefined: nothing that another attempt could change. */
   readonly cause: RetryCause | undefined;
   readonly sync: boolean;
+  /** False: the handler said that no other attempt may follow. */
+  readonly retryable: boolean;
+  /** The delay that the handler asked for instead of the backoff; null: none. */
+  readonly retryAfterMs: number | null;
   /** Made so far, the failed one included. */
   readonly attempts: number;
   readonly maxRetries: number;
@@ -30,13 +34,18 @@ export type RetryDecision =
   | { readonly retry: false; readonly why: 'not_retryable' | 'exhausted' | 'deadline' };
 
 export function decideRetry(r: RetryInput): RetryDecision {
+  if (!r.retryable) return { retry: false, why: 'not_retryable' };
   if (r.cause === undefined || !r.on.includes(r.cause) || (r.sync && r.cause !== 'lost')) {
     return { retry: false, why: 'not_retryable' };
   }
   if (r.attempts > r.maxRetries) return { retry: false, why: 'exhausted' };
-  const delayMs = r.random * Math.min(r.maxDelayMs, r.baseDelayMs * 2 ** (r.attempts - 1));
+  const delayMs = r.retryAfterMs ?? backoffMs(r);
   if (delayMs >= r.remainingMs) return { retry: false, why: 'deadline' };
   return { retry: true, delayMs };
+}
+
+function backoffMs({ random, maxDelayMs, baseDelayMs, attempts }: RetryInput): number {
+  return random * Math.min(maxDelayMs, baseDelayMs * 2 ** (attempts - 1));
 }
 
 const CAUSES: Partial<Record<ErrorCode, RetryCause>> = {

@@ -11,7 +11,7 @@
  *      again; nothing waits on an event that may never come.
  */
 import type { ErrorCode } from '@simmer/protocol/errors';
-import type { HeaderPairs, Outcome } from '@simmer/protocol/frames';
+import type { HeaderPairs, Outcome, RetryHint } from '@simmer/protocol/frames';
 import { HISTOGRAM, type PlacementKind, type ProcessCounters } from '../shared/counters.ts';
 import type { LogLine, ToControl } from '../shared/messages.ts';
 import { type AdmissionInput, refuse, retryAfterSeconds } from './admission.ts';
@@ -257,6 +257,7 @@ export class Scheduler implements InvocationOwner {
     code: string,
     message: string,
     body: Uint8Array | null,
+    hint?: RetryHint,
   ): void {
     const invocation = pod.running.get(stream);
     // A late word about an attempt that was given up; its slot was freed then.
@@ -274,7 +275,7 @@ export class Scheduler implements InvocationOwner {
     } else {
       const known = POD_CODES.has(code) ? (code as ErrorCode) : fallbackCode(outcome);
       const detail = message || `The pod answered ${outcome}.`;
-      this.retries.attemptFailed(invocation, known, detail, now);
+      this.retries.attemptFailed(invocation, known, detail, now, hint);
     }
     // Its process is ending: whatever it were given now would be lost with it.
     if (code === 'function_exited') this.pods.drainingByItself(pod);

@@ -14,6 +14,9 @@ export default async ({ failures = 0, mode, log }, ctx) => {
     if (ctx.attempt <= failures) {
       if (mode === 'die') process.kill(process.pid, 'SIGKILL');
       if (mode === 'hang') await delay(60_000, undefined, { signal: ctx.signal });
+      if (mode === 'never') throw Object.assign(new Error('on purpose'), { name: 'NonRetryableError' });
+      if (mode === 'later') throw Object.assign(new Error('on purpose'), { retryAfterMs: 700 });
+      if (mode === 'too late') throw Object.assign(new Error('on purpose'), { retryAfterMs: 4_000_000 });
       if (mode === 'bad input') throw ctx.badInput('not like this');
       throw new Error('on purpose');
     }
@@ -177,6 +180,19 @@ t.test('what is not to be retried is not', async (t) => {
   t.match([hung.status, hung.attempts.length], ['timed_out', 1]);
   const bad = await run('flaky', { failures: 1, mode: 'bad input', log });
   t.match([bad.status, bad.error.code, bad.attempts.length], ['failed', 'bad_input', 1]);
+});
+
+t.test('a handler says whether and when its error is retried', async (t) => {
+  const log = simmer.gate();
+  const never = await run('flaky', { failures: 1, mode: 'never', log }, { 'x-max-retries': '5' });
+  t.match([never.status, never.error.code, never.attempts.length], ['failed', 'function_error', 1]);
+  const late = await run('flaky', { failures: 1, mode: 'too late', log });
+  t.match([late.status, late.attempts.length], ['failed', 1], 'after its deadline is never');
+  const { status, attempts } = await run('flaky', { failures: 1, mode: 'later', log });
+  t.match([status, attempts.length], ['succeeded', 2]);
+  const waited = Date.parse(attempts[1].startedAt) - Date.parse(attempts[0].endedAt);
+  // Not the backoff, which is 20 ms at most. The two clocks are rounded.
+  t.ok(waited >= 698, `after ${waited} ms`);
 });
 
 t.test('no retry passes the deadline', async (t) => {

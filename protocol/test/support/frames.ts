@@ -60,6 +60,8 @@ export const FRAMES: { [K in FrameKind]: fc.Arbitrary<Extract<Frame, { kind: K }
     code: text,
     message: text,
     body: fc.option(bytes),
+    retryable: fc.boolean(),
+    retryAfterMs: fc.option(uint),
   }),
   log: fc.record({
     kind: fc.constant('log' as const),
