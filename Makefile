@@ -56,6 +56,7 @@ typecheck: build ## Check the types of sources, tests and examples
 lint: build ## Check formatting, lint rules, and that generated pages are up to date
 	@biome check
 	@node scripts/docs.mjs --check
+	@node scripts/lint-openapi.mjs
 
 format: setup ## Format and apply safe fixes
 	@biome check --write

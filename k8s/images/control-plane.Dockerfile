@@ -15,6 +15,8 @@ COPY benchmarks/package.json benchmarks/
 FROM packages AS production
 RUN npm ci --omit=dev --ignore-scripts --workspace=control-plane --workspace=k8s --workspace=protocol \
   && find node_modules/@uwsjs -mindepth 1 -maxdepth 1 ! -name '*-22' -exec rm -r {} + \
+  && find node_modules/swagger-ui-dist -type f ! -name package.json ! -name LICENSE ! -name NOTICE \
+    ! -name swagger-ui.css ! -name swagger-ui-bundle.js -delete \
   && find node_modules \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \) -delete \
   && rm -rf node_modules/.package-lock.json node_modules/.cache
 

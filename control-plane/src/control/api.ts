@@ -1,4 +1,4 @@
-/** Answers the rare requests of the public port, which the scheduler hands over: functions and pools, read only. */
+/** Answers the rare requests of the public port, which the scheduler hands over: functions, pools, and the documentation. */
 import { type ErrorCode, problem } from '@simmer/protocol/errors';
 import {
   functionKey,
@@ -7,8 +7,10 @@ import {
   warmPoolKey,
   warmPoolName,
 } from '@simmer/protocol/names';
+import { version } from '../config/config.ts';
 import { FunctionCounters, MISSES, PLACEMENTS } from '../shared/counters.ts';
 import type { HttpRequestMessage, HttpResponseMessage, PodSnapshot } from '../shared/messages.ts';
+import { Documentation } from './documentation.ts';
 import { isComing, isLeaving, type Pod, type Pool } from './pools/pool.ts';
 
 export interface ApiOptions {
@@ -26,6 +28,7 @@ const ROUTE = /^\/v1\/(functions|pools)(?:\/([^/]*))?$/;
 
 export class Api {
   private readonly options: ApiOptions;
+  private readonly documentation = new Documentation(version());
 
   constructor(options: ApiOptions) {
     this.options = options;
@@ -33,6 +36,11 @@ export class Api {
 
   /** Never throws for what a client sent. */
   answer(request: HttpRequestMessage): HttpResponseMessage {
+    const page = this.documentation.page(request.path);
+    if (page !== undefined) {
+      const { requestId } = request;
+      return { type: 'http-response', requestId, status: 200, ...page };
+    }
     const route = ROUTE.exec(request.path);
     const [, collection, urlName] = route ?? [];
     if (collection === undefined) {

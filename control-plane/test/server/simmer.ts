@@ -10,6 +10,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
+import { breachOf } from './api-contract.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 /** A safety net: what is waited for comes in a fraction of it. */
@@ -279,8 +280,13 @@ export class Simmer {
     }
   }
 
-  request(path: string, options: RequestOptions = {}): Promise<Answer> {
-    return request(this.port, path, options, this.agent);
+  /** Rejects where the answer is not as the OpenAPI document says. */
+  async request(path: string, options: RequestOptions = {}): Promise<Answer> {
+    const answer = await request(this.port, path, options, this.agent);
+    const method = options.method ?? (options.body === undefined ? 'GET' : 'POST');
+    const breach = breachOf(method, path, answer);
+    if (breach !== undefined) throw new Error(`not as the OpenAPI document says: ${breach}`);
+    return answer;
   }
 
   /** `:invoke` with this input. */

@@ -1,0 +1,279 @@
+/** What the OpenAPI document says of each operation beyond its route: for people, its parameters, its answers, its error codes. */
+import type { TSchema } from 'typebox';
+import { Type } from 'typebox';
+import type { ErrorCode } from '../errors.ts';
+import * as views from './views.ts';
+
+export interface Parameter {
+  readonly in: 'path' | 'query' | 'header';
+  readonly name: string;
+  readonly description: string;
+  readonly schema: TSchema;
+}
+
+export interface Answer {
+  readonly description: string;
+  /** By content type; none: no body. */
+  readonly content?: Readonly<Record<string, TSchema>>;
+  /** Beyond those that every answer may carry. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface Described {
+  readonly id: string;
+  readonly tag: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly parameters?: readonly Parameter[];
+  readonly body?: {
+    readonly required: boolean;
+    readonly content: Readonly<Record<string, TSchema>>;
+  };
+  /** By status. */
+  readonly answers: Readonly<Record<number, Answer>>;
+  /** Beyond those of every operation. */
+  readonly errors: readonly ErrorCode[];
+}
+
+const JSON_TYPE = 'application/json';
+const json = (schema: TSchema) => ({ [JSON_TYPE]: schema });
+const bytes = Type.Unsafe<unknown>({});
+
+// ---- parameters --------------------------------------------------------------------------------------------------
+
+const functionName: Parameter = {
+  in: 'path',
+  name: 'name',
+  description:
+    'A function of the namespace `default`; `name.namespace` is one of another namespace.',
+  schema: Type.String(),
+};
+const poolName: Parameter = { ...functionName, description: "The pool's function, or WarmPool." };
+const executionId: Parameter = {
+  in: 'path',
+  name: 'id',
+  description: 'As an answer told it: `executionId`.',
+  schema: Type.String(),
+};
+const query = (name: string, description: string, schema: TSchema): Parameter => ({
+  ...{ in: 'query', name, description, schema },
+});
+const header = (name: string, description: string, schema: TSchema): Parameter => ({
+  ...{ in: 'header', name, description, schema },
+});
+const page = [
+  query('limit', 'How many a page holds.', Type.Integer({ minimum: 1, maximum: 500, default: 50 })),
+  query('cursor', 'The `next` of an earlier page.', Type.String()),
+];
+const ofFunction = query('function', 'Only those of this function.', Type.String());
+const invocation = [
+  functionName,
+  header(
+    'X-Timeout-Ms',
+    "Time for the call; with `:enqueue` for each attempt. The manifest's `timeoutMs` where absent.",
+    Type.Integer({ minimum: 1 }),
+  ),
+  header(
+    'X-Max-Retries',
+    "Attempts that may follow the first. The manifest's `retry.maxRetries` where absent.",
+    Type.Integer({ minimum: 0, maximum: 100 }),
+  ),
+  header('traceparent', 'The trace that the call belongs to (W3C Trace Context).', Type.String()),
+  header('X-Trace-Id', 'The trace, where there is no `traceparent`.', Type.String()),
+];
+
+// ---- errors ------------------------------------------------------------------------------------------------------
+
+/** A function that may be called, by its name. */
+const FINDING: readonly ErrorCode[] = ['invalid_function_name', 'function_not_found'];
+/** Before an invocation is taken. */
+const ADMISSION: readonly ErrorCode[] = [
+  ...FINDING,
+  'invalid_timeout',
+  'invalid_retries',
+  'payload_too_large',
+  'queue_full',
+  'overloaded',
+  'deadline_unreachable',
+  'no_capacity',
+];
+/** What may become of an attempt. */
+const ATTEMPT: readonly ErrorCode[] = [
+  'function_deleted',
+  'bad_input',
+  'function_error',
+  'function_exited',
+  'result_not_serializable',
+  'result_too_large',
+  'timeout',
+  'pod_lost',
+  'over_capacity',
+];
+const EXECUTION: readonly ErrorCode[] = [
+  'execution_not_found',
+  'execution_evicted',
+  'lost_in_restart',
+];
+
+// ---- operations --------------------------------------------------------------------------------------------------
+
+/** By method and path, as they stand in OPERATIONS. */
+export const DESCRIBED: Readonly<Record<string, Described>> = {
+  'POST /v1/functions/{name}:invoke': {
+    id: 'invoke',
+    tag: 'Invocations',
+    summary: 'Call a function and wait for its result',
+    parameters: invocation,
+    body: { required: false, content: json(views.EnvelopeSchema) },
+    answers: { 200: { description: 'The result.', content: json(views.InvokedSchema) } },
+    errors: [...ADMISSION, ...ATTEMPT, 'invalid_json', 'invalid_envelope', 'cancelled'],
+  },
+  'POST /v1/functions/{name}:enqueue': {
+    id: 'enqueue',
+    tag: 'Invocations',
+    summary: 'Accept a call; its result is kept',
+    parameters: invocation,
+    body: { required: false, content: json(views.EnvelopeSchema) },
+    answers: {
+      202: {
+        description: 'It is kept, and has its place in the queue.',
+        content: json(views.AcceptedSchema),
+        headers: { Location: 'Where it can be asked for.' },
+      },
+    },
+    errors: [...ADMISSION, 'invalid_json', 'invalid_envelope', 'executions_full', 'timeout'],
+  },
+  'ANY /fn/{name}/{path...}': {
+    id: 'raw',
+    tag: 'Invocations',
+    summary: 'Call a function by any HTTP request',
+    description:
+      'Method, path below the name, query, headers and body go to the handler as they are; its own status, headers and body come back. A `fetch` handler answers with any status; a problem document is ours where its `code` is one of these.',
+    parameters: [
+      ...invocation,
+      {
+        ...{ in: 'path', name: 'path', description: 'Any path, which may be empty.' },
+        schema: Type.String(),
+      },
+    ],
+    body: { required: false, content: { '*/*': bytes } },
+    answers: {
+      200: { description: "The handler's answer.", content: { '*/*': bytes } },
+    },
+    errors: [...ADMISSION, ...ATTEMPT, 'invalid_json', 'cancelled'],
+  },
+  'GET /v1/functions': {
+    id: 'listFunctions',
+    tag: 'Functions',
+    summary: 'All functions',
+    answers: { 200: { description: 'By name.', content: json(views.FunctionListSchema) } },
+    errors: [],
+  },
+  'GET /v1/functions/{name}': {
+    id: 'getFunction',
+    tag: 'Functions',
+    summary: 'One function: its spec and how it does',
+    parameters: [functionName],
+    answers: { 200: { description: 'The function.', content: json(views.FunctionSchema) } },
+    errors: FINDING,
+  },
+  'GET /v1/pools': {
+    id: 'listPools',
+    tag: 'Pools',
+    summary: 'All pools',
+    answers: { 200: { description: 'By name.', content: json(views.PoolListSchema) } },
+    errors: [],
+  },
+  'GET /v1/pools/{name}': {
+    id: 'getPool',
+    tag: 'Pools',
+    summary: 'One pool, with its pods',
+    parameters: [
+      poolName,
+      query(
+        'kind',
+        'Which, where a function and a WarmPool have the same name.',
+        Type.Enum(['Function', 'WarmPool']),
+      ),
+    ],
+    answers: { 200: { description: 'The pool.', content: json(views.PoolSchema) } },
+    errors: ['invalid_function_name', 'pool_not_found'],
+  },
+  'GET /v1/executions': {
+    id: 'listExecutions',
+    tag: 'Executions',
+    summary: 'Executions that are kept, newest first',
+    parameters: [
+      ofFunction,
+      query('status', 'Only those with it.', Type.Enum([...views.EXECUTION_STATUSES])),
+      ...page,
+    ],
+    answers: { 200: { description: 'A page.', content: json(views.ExecutionListSchema) } },
+    errors: ['invalid_query'],
+  },
+  'GET /v1/executions/{id}': {
+    id: 'getExecution',
+    tag: 'Executions',
+    summary: 'One execution: how it is, its attempts, its result',
+    description: 'One that has not ended is answered 200, too: look at its `status`.',
+    parameters: [
+      executionId,
+      query(
+        'wait',
+        'How long to wait for its end, in seconds.',
+        Type.Integer({ minimum: 0, maximum: 60, default: 0 }),
+      ),
+    ],
+    answers: { 200: { description: 'The execution.', content: json(views.ExecutionSchema) } },
+    errors: [...EXECUTION, 'invalid_query'],
+  },
+  'DELETE /v1/executions/{id}': {
+    id: 'cancelExecution',
+    tag: 'Executions',
+    summary: 'Cancel an execution, wherever it is',
+    parameters: [executionId],
+    answers: {
+      200: { description: 'As it is now: cancelled.', content: json(views.ExecutionSchema) },
+    },
+    errors: [...EXECUTION, 'execution_ended'],
+  },
+  'GET /openapi.json': {
+    id: 'getOpenApi',
+    tag: 'Documentation',
+    summary: 'This document',
+    answers: {
+      200: { description: 'OpenAPI 3.1.', content: json(Type.Unsafe({ type: 'object' })) },
+    },
+    errors: [],
+  },
+  'GET /docs': {
+    id: 'getDocs',
+    tag: 'Documentation',
+    summary: 'This document as a page, which needs no other server',
+    answers: { 200: { description: 'HTML.', content: { 'text/html': bytes } } },
+    errors: [],
+  },
+  'GET /docs/{file}': {
+    id: 'getDocsFile',
+    tag: 'Documentation',
+    summary: 'What the page is made of; `errors` describes each error code',
+    parameters: [
+      { in: 'path', name: 'file', description: 'A file of the page.', schema: Type.String() },
+    ],
+    answers: {
+      200: {
+        description: 'The file.',
+        content: { 'text/html': bytes, 'text/css': bytes, 'text/javascript': bytes },
+      },
+    },
+    errors: [],
+  },
+};
+
+/** Of every operation, besides what the HTTP parser answers by itself. */
+export const EVERYWHERE: readonly ErrorCode[] = ['draining'];
+
+/** Of those that the control thread answers, besides. */
+export const BY_CONTROL: readonly ErrorCode[] = ['overloaded', 'internal_error', 'route_not_found'];
+/** Of those that the scheduler thread answers, besides. */
+export const BY_SCHEDULER: readonly ErrorCode[] = ['internal_error'];

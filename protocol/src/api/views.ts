@@ -1,0 +1,266 @@
+/**
+ * What the public port answers, as schemas: the OpenAPI document is made from them, and tests hold every answer of the real server
+ * against them. Closed: a field that does not stand here is no part of the API.
+ *
+ * Importing this loads TypeBox (manifest.ts says what that costs): never from the runtime or the scheduler thread.
+ */
+import { Type } from 'typebox';
+import { ERRORS, type ErrorCode } from '../errors.ts';
+import { FunctionManifestSchema } from '../manifest.ts';
+import { NAME_PATTERN } from '../names.ts';
+import { closed } from '../schema/common.ts';
+
+export const EXECUTION_STATUSES = [
+  'queued',
+  'running',
+  'waiting',
+  'succeeded',
+  'failed',
+  'timed_out',
+  'cancelled',
+  'dead_lettered',
+] as const;
+
+const count = (description: string) => Type.Integer({ minimum: 0, description });
+const time = (description: string) => Type.String({ format: 'date-time', description });
+const anything = (description: string) => Type.Unknown({ description });
+
+const executionId = Type.String({
+  pattern: '^[a-z0-9]{12}-[1-9][0-9]*$',
+  description: 'The id of the execution; it begins with that of the process.',
+});
+const urlName = Type.String({ description: 'As in URLs: `name`, or `name.namespace`.' });
+
+export const ProblemSchema = Type.Object(
+  {
+    type: Type.String({
+      format: 'uri-reference',
+      description: 'Where the code is described.',
+    }),
+    title: Type.String({ description: 'The same for every occurrence of the code.' }),
+    status: Type.Integer({ minimum: 400, maximum: 599 }),
+    code: Type.Enum(Object.keys(ERRORS) as ErrorCode[], {
+      description: 'Stable: programs decide by it.',
+    }),
+    detail: Type.String({ description: 'For people.' }),
+    executionId: Type.Optional(executionId),
+    attempts: Type.Optional(
+      Type.Integer({ minimum: 1, description: 'How often the handler was started.' }),
+    ),
+  },
+  { ...closed, description: 'Problem details (RFC 9457).' },
+);
+
+// ---- invocations -------------------------------------------------------------------------------------------------
+
+export const EnvelopeSchema = Type.Object(
+  {
+    input: Type.Optional(anything("The handler's input.")),
+    metadata: Type.Optional(
+      Type.Record(Type.String(), Type.Unknown(), {
+        description: 'Handed to the handler in `ctx`.',
+      }),
+    ),
+  },
+  { description: 'What is called. An empty body is an empty envelope.' },
+);
+
+export const InvokedSchema = Type.Object(
+  {
+    executionId,
+    status: Type.Enum(['succeeded']),
+    output: anything('What the handler returned.'),
+  },
+  closed,
+);
+
+export const AcceptedSchema = Type.Object(
+  { executionId, status: Type.Enum([...EXECUTION_STATUSES]) },
+  closed,
+);
+
+// ---- executions --------------------------------------------------------------------------------------------------
+
+export const AttemptSchema = Type.Object(
+  {
+    number: Type.Integer({ minimum: 1 }),
+    startedAt: time('When it was given to its pod.'),
+    endedAt: Type.Optional(time('Absent while it runs.')),
+    pod: Type.String(),
+    backend: Type.String(),
+    placement: Type.Enum(['warm', 'waited', 'grown', 'generic', 'job'], {
+      description: 'How it came by its slot.',
+    }),
+    placementReason: Type.String({ description: 'Why no slot was free; empty where one was.' }),
+    cold: Type.Boolean({ description: "Whether it was its pod's first." }),
+    outcome: Type.Optional(
+      Type.Enum(['ok', ...(Object.keys(ERRORS) as ErrorCode[])], {
+        description: '`ok`, or the code that it failed with. Absent while it runs.',
+      }),
+    ),
+    detail: Type.Optional(Type.String()),
+  },
+  closed,
+);
+
+const executionFields = {
+  executionId,
+  function: urlName,
+  status: Type.Enum([...EXECUTION_STATUSES]),
+  traceId: Type.String({ pattern: '^[0-9a-f]{32}$' }),
+  createdAt: time('When it was accepted.'),
+  deadlineAt: time('When its time is over, retries included.'),
+  nextAttemptAt: Type.Optional(time('While it waits for its next attempt.')),
+  endedAt: Type.Optional(time('Absent while it has not ended.')),
+  attempts: Type.Array(AttemptSchema),
+  error: Type.Optional(ProblemSchema),
+};
+
+export const ExecutionSummarySchema = Type.Object(executionFields, closed);
+
+export const ExecutionSchema = Type.Object(
+  {
+    ...executionFields,
+    output: Type.Optional(anything('What the handler returned, where it succeeded.')),
+  },
+  closed,
+);
+
+const next = Type.Optional(
+  Type.String({ description: 'The `cursor` of the next page; absent on the last.' }),
+);
+
+export const ExecutionListSchema = Type.Object(
+  { executions: Type.Array(ExecutionSummarySchema), next },
+  closed,
+);
+
+// ---- functions and pools -----------------------------------------------------------------------------------------
+
+const name = {
+  name: Type.String({ pattern: NAME_PATTERN }),
+  namespace: Type.String({ pattern: NAME_PATTERN }),
+  urlName,
+};
+
+const LastFailure = Type.Object(
+  {
+    code: Type.Enum(Object.keys(ERRORS) as ErrorCode[]),
+    message: Type.String(),
+    at: Type.Optional(time('When it happened.')),
+    count: count('Failures in a row.'),
+  },
+  { description: 'Why pods of it did not get ready, last.' },
+);
+
+const FunctionStatus = Type.Object(
+  {
+    revision: Type.String({ description: 'Changes with what a running pod cannot take over.' }),
+    pods: Type.Object(
+      {
+        launching: count('Not ready yet.'),
+        idle: count('Ready, with nothing to do.'),
+        busy: count('At least one attempt runs.'),
+        draining: count('On their way out.'),
+      },
+      closed,
+    ),
+    queued: count('Invocations that wait for a slot.'),
+    running: count('Attempts that run.'),
+    accepted: count('Invocations since the start.'),
+    succeeded: count('Of them.'),
+    lastFailure: Type.Optional(LastFailure),
+  },
+  closed,
+);
+
+const { spec: FunctionSpec } = FunctionManifestSchema.properties;
+
+export const FunctionListSchema = Type.Object(
+  {
+    functions: Type.Array(
+      Type.Object(
+        {
+          ...name,
+          spec: Type.Pick(FunctionSpec, [
+            'handler',
+            'runtime',
+            'concurrency',
+            'minReplicas',
+            'maxReplicas',
+          ]),
+          status: FunctionStatus,
+        },
+        closed,
+      ),
+    ),
+  },
+  closed,
+);
+
+export const FunctionSchema = Type.Object(
+  {
+    ...name,
+    labels: Type.Optional(Type.Record(Type.String(), Type.String())),
+    annotations: Type.Optional(Type.Record(Type.String(), Type.String())),
+    spec: FunctionSpec,
+    status: FunctionStatus,
+  },
+  closed,
+);
+
+const poolFields = {
+  ...name,
+  kind: Type.Enum(['Function', 'WarmPool']),
+  revision: Type.String(),
+  backend: Type.String({ description: 'What launches its pods.' }),
+  minReplicas: count('Kept warm.'),
+  maxReplicas: count('At most.'),
+  live: count('Pods, Jobs included.'),
+  ready: count('Of them, idle or busy.'),
+  idle: count('Of them.'),
+  busy: count('Of them.'),
+  launching: count('Of them.'),
+  draining: count('Of them.'),
+  stale: count('Of them, of an earlier revision.'),
+  jobs: count('Of them, one-shot.'),
+  lost: count('Pods that went with work on them, since the start.'),
+  misses: Type.Record(Type.String(), count('How often.'), {
+    description: 'What was decided for calls that found no free slot, by kind.',
+  }),
+  placements: Type.Record(Type.String(), count('How often.'), {
+    description: 'How attempts came by their slots, by kind.',
+  }),
+  lastFailure: Type.Optional(LastFailure),
+  launchesSuspendedMs: Type.Optional(
+    count('After pods that crashed: how long none is launched, in milliseconds.'),
+  ),
+};
+
+export const PoolListSchema = Type.Object(
+  { pools: Type.Array(Type.Object(poolFields, closed)) },
+  closed,
+);
+
+export const PoolSchema = Type.Object(
+  {
+    ...poolFields,
+    pods: Type.Array(
+      Type.Object(
+        {
+          id: Type.String(),
+          label: Type.Union([Type.String(), Type.Null()], {
+            description: 'Process id or pod name; null until it runs.',
+          }),
+          kind: Type.Enum(['pool', 'job']),
+          state: Type.Enum(['launching', 'idle', 'busy', 'draining']),
+          inFlight: count('Attempts that run on it.'),
+          ageMs: count('Since its launch, in milliseconds.'),
+          stale: Type.Boolean({ description: 'Of an earlier revision.' }),
+        },
+        closed,
+      ),
+    ),
+  },
+  closed,
+);
