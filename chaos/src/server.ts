@@ -178,7 +178,7 @@ export class Server {
       accepted: sum('simmer_accepted_total'),
       ended: sum('simmer_ended_total'),
       queued: sum('simmer_function_queue_depth'),
-      running: sum('simmer_function_running'),
+      running: sum('simmer_function_running') - sum('simmer_function_lingering'),
       waiting: sum('simmer_function_waiting'),
       heldBytes: sum('simmer_function_held_bytes') + sum('simmer_held_bytes'),
     };

@@ -136,6 +136,11 @@ const FAMILIES: readonly Family[] = [
   gauge('simmer_function_waiting', 'Invocations that wait for their next attempt.', (c) =>
     c.gauge('waiting'),
   ),
+  gauge(
+    'simmer_function_lingering',
+    'Of those that run, the ones that were cancelled and hold on: their callers were answered.',
+    (c) => c.gauge('lingering'),
+  ),
   {
     name: 'simmer_pods',
     type: 'gauge',
@@ -148,9 +153,12 @@ const FAMILIES: readonly Family[] = [
   counter('simmer_accepted_total', 'Invocations that were admitted.', (c) => [
     ['', c.counter('accepted')],
   ]),
+  counter('simmer_ended_total', 'Of the admitted, those that ended, however.', (c) => [
+    ['', c.counter('succeeded') + c.counter('failed')],
+  ]),
   counter(
     'simmer_invocations_total',
-    'Invocations that ended, by code: ok or that of the error.',
+    'Invocations that ended, and requests that were refused, by code: ok or that of the error.',
     (c) => [
       [',code="ok"', c.counter('succeeded')],
       ...CODES.map(([code, label]) => [label, c.errors(code)] as const),

@@ -156,10 +156,13 @@ export class Scheduler implements InvocationOwner {
   submit(invocation: Invocation): void {
     if (invocation.state !== 'receiving') return;
     const { fn } = invocation;
-    fn.counters.count('accepted');
     // The slot or place it was admitted for may have gone to another while its body came.
-    if (this.hasRoom(fn)) this.place(invocation);
-    else this.fail(invocation, 'queue_full', 'The queue filled up while the body was received.');
+    if (!this.hasRoom(fn)) {
+      this.fail(invocation, 'queue_full', 'The queue filled up while the body was received.');
+      return;
+    }
+    fn.counters.count('accepted');
+    this.place(invocation);
   }
 
   /** A slot is free for the next, or a place in the queue. */
@@ -344,6 +347,7 @@ export class Scheduler implements InvocationOwner {
     const { state, fn } = invocation;
     if (state === 'queued') this.unqueue(invocation);
     else if (state === 'waiting') this.retries.leave(invocation);
+    if (state !== 'receiving') fn.counters.count('failed');
     fn.counters.countError(code);
     if (!isRefusal(code)) this.logFailure(invocation, code, detail, now);
     this.ended(invocation, now);
@@ -378,6 +382,7 @@ export class Scheduler implements InvocationOwner {
   private ended(invocation: Invocation, now: number): void {
     const { fn } = invocation;
     invocation.state = 'ended';
+    if (invocation.pod !== null) fn.counters.addGauge('lingering', 1);
     this.wheel.clear(invocation);
     fn.counters.observe(HISTOGRAM.latency, now - invocation.arrivedAt);
     this.live--;
@@ -395,6 +400,7 @@ export class Scheduler implements InvocationOwner {
     pod.link?.forget(invocation.stream);
     invocation.pod = null;
     invocation.fn.counters.addGauge('running', -1);
+    if (invocation.state === 'ended') invocation.fn.counters.addGauge('lingering', -1);
   }
 
   /** The pod is gone, or its socket is: what ran on it is lost. */

@@ -33,11 +33,18 @@ export const GAUGES = [
 export const RARE_GAUGES = [
   /** Invocations that wait for their next attempt. */
   'waiting',
+  /** Attempts, of those on a pod, that were cancelled and hold on: their invocation has ended. */
+  'lingering',
 ] as const;
 export type Gauge = (typeof GAUGES)[number] | (typeof RARE_GAUGES)[number];
 
+/** accepted = queued + running - lingering + waiting + succeeded + failed, always. */
 export const COUNTERS = ['accepted', 'succeeded', 'podsLost'] as const;
-export const RARE_COUNTERS = ['retries'] as const;
+export const RARE_COUNTERS = [
+  'retries',
+  /** Those that were accepted and ended otherwise than well. */
+  'failed',
+] as const;
 export type Counter = (typeof COUNTERS)[number] | (typeof RARE_COUNTERS)[number];
 
 /** How an attempt got its slot. */

@@ -40,10 +40,12 @@ t.test('what the scheduler counts is on the page, by function', async (t) => {
   a.addGauge('queued', 3);
   a.addGauge('heldBytes', 4_096);
   a.addGauge('running', 2);
+  a.addGauge('lingering', 1);
   a.addGauge('podsBusy', 1);
   a.count('accepted');
   a.count('accepted');
   a.count('succeeded');
+  a.count('failed');
   a.count('podsLost');
   a.countError('queue_full');
   a.countPlacement('warm');
@@ -61,7 +63,9 @@ t.test('what the scheduler counts is on the page, by function', async (t) => {
   t.equal(value('simmer_function_running', { function: 'team/b' }), 0);
   t.equal(value('simmer_pods', { ...a1, state: 'busy' }), 1);
   t.equal(value('simmer_pods', { ...a1, state: 'idle' }), 0);
+  t.equal(value('simmer_function_lingering', a1), 1);
   t.equal(value('simmer_accepted_total', a1), 2);
+  t.equal(value('simmer_ended_total', a1), 2, 'well or otherwise');
   t.equal(value('simmer_invocations_total', { ...a1, code: 'ok' }), 1);
   t.equal(value('simmer_invocations_total', { ...a1, code: 'queue_full' }), 1);
   t.equal(

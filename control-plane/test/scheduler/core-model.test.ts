@@ -162,6 +162,13 @@ function check(w: World): void {
     0,
   );
   assert(byGauge === fn.pods.size, 'the gauges of pods drift');
+  const shares = ['queued', 'running', 'waiting'] as const;
+  const ended = counters.counter('succeeded') + counters.counter('failed');
+  assert(
+    counters.counter('accepted') ===
+      shares.reduce((sum, name) => sum + counters.gauge(name), ended - counters.gauge('lingering')),
+    'accepted = queued + running - lingering + waiting + ended',
+  );
   let live = 0;
   let held = 0;
   for (const call of w.calls) {
@@ -230,6 +237,7 @@ for (const [what, concurrency, possible] of RUNS) {
         check(w);
         assert(h.core.scheduler.live === 0, 'one never ended');
         assert(fn.counters.gauge('running') === 0, 'a slot leaked');
+        assert(fn.counters.gauge('lingering') === 0, 'one lingers');
         const { counters } = fn;
         const accepted = w.calls.filter((c) => c.refused === undefined);
         assert(counters.counter('accepted') === accepted.length, 'accepted');
