@@ -76,6 +76,11 @@ async function serve(config: Config): Promise<void> {
         maxBytes: config.executionsMaxBytes,
         maxAgeMs: config.executionsMaxAgeMs,
       },
+      idempotency: {
+        maxCount: config.idempotencyKeysMax,
+        maxBytes: config.idempotencyKeysMaxBytes,
+        maxAgeMs: config.idempotencyKeysMaxAgeMs,
+      },
     },
   );
   const { scheduler } = core;
@@ -93,7 +98,7 @@ async function serve(config: Config): Promise<void> {
   let podPort = early?.port ?? config.podPort;
   const admin = new AdminRequests(core.wheel, now, post, () => core.pods.snapshot());
   const ids = new ExecutionIds(bootId);
-  const ingress = new Ingress(scheduler, core.functions, admin, core.executions, batch, ids, {
+  const ingress = new Ingress(core, admin, batch, ids, {
     host: config.host,
     port: config.port,
     bootId,

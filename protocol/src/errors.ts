@@ -107,6 +107,27 @@ export const ERRORS = {
     title: 'Too many executions',
     help: 'As many asynchronous executions that have not ended are kept as `executions-max` or `executions-max-bytes` allows. Try again after `Retry-After`.',
   },
+  // ---- idempotency keys ----
+  invalid_idempotency_key: {
+    status: 400,
+    title: 'Bad Idempotency-Key',
+    help: 'The header must be 1 to 255 printable ASCII characters.',
+  },
+  idempotency_key_reused: {
+    status: 422,
+    title: 'The key belongs to another request',
+    help: 'The `Idempotency-Key` came before, with another route, method, path, query, content type or body. Use a new key for a new request.',
+  },
+  idempotent_result_unavailable: {
+    status: 409,
+    title: 'The result cannot be replayed',
+    help: 'The request of this `Idempotency-Key` was run, but its answer was streamed or too large to be kept. It is not run again.',
+  },
+  idempotency_keys_full: {
+    status: 429,
+    title: 'Too many idempotency keys',
+    help: 'As many keys of calls that still run are kept as `idempotency-keys-max` or `idempotency-keys-max-bytes` allows, or too many calls wait for the answer to another of their key. Try again after `Retry-After`.',
+  },
   // ---- executions ----
   execution_not_found: {
     status: 404,

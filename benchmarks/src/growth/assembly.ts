@@ -50,6 +50,7 @@ export async function assemble(
   const core = createCore(ports, Date.now, memory, {
     maxQueuedBytes: 2 ** 30,
     executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
+    idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
   });
   const podServer = await servePods(uws, core.scheduler, batch, {
     host: '127.0.0.1',
@@ -57,10 +58,8 @@ export async function assemble(
     heartbeatMs: HEARTBEAT_MS,
   });
   const ingress = new Ingress(
-    core.scheduler,
-    core.functions,
+    core,
     new AdminRequests(core.wheel, now, post, () => core.pods.snapshot()),
-    core.executions,
     batch,
     new ExecutionIds('bench'),
     { host: '127.0.0.1', port: 0, bootId: 'bench', maxTimeoutMs: 60_000 },

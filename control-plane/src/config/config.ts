@@ -44,6 +44,10 @@ export interface Config {
   readonly executionsMax: number;
   readonly executionsMaxBytes: number;
   readonly executionsMaxAgeMs: number;
+  /** Idempotency keys kept: their number, bytes, and milliseconds after the end. */
+  readonly idempotencyKeysMax: number;
+  readonly idempotencyKeysMaxBytes: number;
+  readonly idempotencyKeysMaxAgeMs: number;
   /** Largest X-Timeout-Ms. */
   readonly maxTimeoutMs: number;
   /** Longest header block of a request. */

@@ -325,6 +325,27 @@ export const OPTIONS: readonly Option[] = [
     'How long an asynchronous execution is kept after its end.',
   ),
   option(
+    'idempotency-keys-max',
+    'idempotencyKeysMax',
+    integer(1, 10_000_000, 'keys'),
+    100_000,
+    'Idempotency keys that are kept, those whose call has ended included.',
+  ),
+  option(
+    'idempotency-keys-max-bytes',
+    'idempotencyKeysMaxBytes',
+    bytes(MIB, 1_024 * GIB),
+    128 * MIB,
+    'Memory for the idempotency keys that are kept, with their answers.',
+  ),
+  option(
+    'idempotency-keys-max-age-ms',
+    'idempotencyKeysMaxAgeMs',
+    milliseconds(1_000, 30 * DAY_MS),
+    DAY_MS,
+    'How long an idempotency key is kept after its call has ended.',
+  ),
+  option(
     'max-timeout-ms',
     'maxTimeoutMs',
     milliseconds(1, DAY_MS),

@@ -167,6 +167,15 @@ const FAMILIES: readonly Family[] = [
   counter('simmer_retries_total', 'Attempts that failed and were followed by another.', (c) => [
     ['', c.counter('retries')],
   ]),
+  counter(
+    'simmer_idempotent_requests_total',
+    'Calls whose key was known: attached to its execution, replayed its answer, or refused as another request.',
+    (c) => [
+      [',result="attached"', c.counter('idempotentAttaches')],
+      [',result="replayed"', c.counter('idempotentReplays')],
+      [',result="conflict"', c.errors('idempotency_key_reused')],
+    ],
+  ),
   counter('simmer_placements_total', 'Attempts by how they got their slot.', (c) =>
     PLACEMENT_KINDS.map(([kind, label]) => [label, c.placement(kind)]),
   ),
@@ -238,6 +247,9 @@ export class Metrics {
     };
     const beat = 'simmer_thread_beat_age_seconds';
     const dropped = 'simmer_dropped_log_lines_total';
+    const keys = 'simmer_idempotency_keys';
+    const keyBytes = 'simmer_idempotency_bytes';
+    const evictions = 'simmer_idempotency_evictions_total';
     return [
       head('simmer_build_info', 'gauge', 'What runs.'),
       `simmer_build_info{version="${version}",node="${process.version}"} 1\n`,
@@ -248,6 +260,12 @@ export class Metrics {
       `simmer_held_bytes ${own.totalHeldBytes}\n`,
       head(dropped, 'counter', 'Log lines left out because too many came at once.'),
       `${dropped} ${own.droppedLogLines}\n`,
+      head(keys, 'gauge', 'Idempotency keys that are kept.'),
+      `${keys} ${own.idempotencyKeys}\n`,
+      head(keyBytes, 'gauge', 'Memory for idempotency keys and their answers.'),
+      `${keyBytes} ${own.idempotencyBytes}\n`,
+      head(evictions, 'counter', 'Idempotency keys that made room for others.'),
+      `${evictions} ${own.idempotencyEvictions}\n`,
       ...this.clusterFamilies(),
     ].join('');
   }

@@ -5,6 +5,8 @@ import { EnvelopeChecks } from './executions/envelope-checks.ts';
 import { Executions } from './executions/executions.ts';
 import { MemoryStore, type MemoryStoreLimits } from './executions/memory-store.ts';
 import { FunctionTable } from './function-table.ts';
+import { Idempotency } from './idempotency/idempotency.ts';
+import type { KeyStoreLimits } from './idempotency/key-store.ts';
 import { Misses } from './misses.ts';
 import { PodLifecycle } from './pod-lifecycle.ts';
 import { Retries } from './retries.ts';
@@ -14,6 +16,7 @@ import { TimingWheel } from './timing-wheel.ts';
 
 export interface CoreLimits extends SchedulerLimits {
   readonly executions: MemoryStoreLimits;
+  readonly idempotency: KeyStoreLimits;
 }
 
 export interface Core {
@@ -23,6 +26,7 @@ export interface Core {
   readonly wheel: TimingWheel;
   readonly sendOff: SendOff;
   readonly executions: Executions;
+  readonly idempotency: Idempotency;
   /** Applies a message of the control thread; false for those that are not the core's. */
   onMessage(message: ToScheduler): boolean;
 }
@@ -45,6 +49,7 @@ export function createCore(
     wallClock,
     checkEnvelope: (body) => checks.check(body),
   });
+  const idempotency = new Idempotency(scheduler, executions, limits.idempotency);
   scheduler.misses = misses;
   scheduler.retries = new Retries(scheduler);
   scheduler.pods = pods;
@@ -95,5 +100,5 @@ export function createCore(
         return false;
     }
   }
-  return { scheduler, functions, pods, wheel, sendOff, executions, onMessage };
+  return { scheduler, functions, pods, wheel, sendOff, executions, idempotency, onMessage };
 }

@@ -17,10 +17,10 @@ import type { ErrorCode } from '@simmer/protocol/errors';
 import { problem } from '@simmer/protocol/errors';
 import type { HeaderPairs } from '@simmer/protocol/frames';
 import { HOP_BY_HOP } from './hop-by-hop.ts';
+import type { KeyedClient } from './idempotency/answers.ts';
 import { traceIdOf } from './ids.ts';
-import type { Invocation } from './invocation.ts';
 import { letGo } from './let-go.ts';
-import type { Reply } from './reply.ts';
+import type { Answered } from './reply.ts';
 import type { Flushable, TurnBatch } from './turn-batch.ts';
 import type { HttpResponse } from './uws.ts';
 
@@ -37,6 +37,7 @@ const NOT_PASSED: ReadonlySet<string> = new Set([
   'content-length',
   'date',
   'proxy-authenticate',
+  'idempotent-replayed',
   'x-execution-id',
   'x-trace-id',
 ]);
@@ -59,7 +60,7 @@ export interface House {
   readonly closesConnections: boolean;
 }
 
-export class HttpReply implements Reply, Flushable {
+export class HttpReply implements KeyedClient, Flushable {
   private readonly res: HttpResponse;
   private readonly batch: TurnBatch;
   private readonly isHead: boolean;
@@ -74,6 +75,7 @@ export class HttpReply implements Reply, Flushable {
   private contentType = '';
   private body: Uint8Array | string = '';
   private retryAfter = 0;
+  private replayed = false;
   /** Pieces not yet written; their grants; whether the end follows them. */
   private pieces: readonly Uint8Array[] = NO_PIECES;
   private ungranted = 0;
@@ -96,7 +98,7 @@ export class HttpReply implements Reply, Flushable {
 
   // ---- Reply -------------------------------------------------------------------------------------------------------
 
-  value(invocation: Invocation, pieces: readonly Uint8Array[] | null, last: Uint8Array): void {
+  value(invocation: Answered, pieces: readonly Uint8Array[] | null, last: Uint8Array): void {
     const { id } = invocation;
     const start = BEFORE_ID.length + id.length + AFTER_ID.length;
     const body = Buffer.allocUnsafe(start + invocation.partBytes + last.length + 1);
@@ -115,21 +117,21 @@ export class HttpReply implements Reply, Flushable {
     this.whole(invocation, 200, body);
   }
 
-  head(invocation: Invocation, status: number, headers: HeaderPairs): void {
+  head(invocation: Answered, status: number, headers: HeaderPairs): void {
     this.identify(invocation);
     this.status = status;
     this.headers = headers;
     this.state = 'headed';
   }
 
-  chunk(invocation: Invocation, bytes: Uint8Array, granted: (bytes: number) => void): void {
+  chunk(invocation: Answered, bytes: Uint8Array, granted: (bytes: number) => void): void {
     if (this.state === 'waiting') this.head(invocation, 200, []);
     this.granted = granted;
     this.pieces = [...this.pieces, bytes.slice()];
     this.markDirty();
   }
 
-  end(invocation: Invocation, body: Uint8Array | null): void {
+  end(invocation: Answered, body: Uint8Array | null): void {
     if (this.state === 'streaming' || this.pieces.length > 0) {
       if (body !== null && body.length > 0) this.pieces = [...this.pieces, body.slice()];
       this.ending = true;
@@ -139,18 +141,27 @@ export class HttpReply implements Reply, Flushable {
     }
   }
 
-  fail(invocation: Invocation, code: ErrorCode, detail: string, retryAfterSeconds = 0): void {
+  fail(invocation: Answered, code: ErrorCode, detail: string, retryAfterSeconds = 0): void {
     this.failWith(invocation.id, invocation.traceparent, code, detail, {
       attempts: invocation.attempts,
       retryAfterSeconds,
     });
   }
 
-  abort(_invocation: Invocation): void {
+  abort(_invocation: Answered): void {
     if (this.gone || this.state === 'done') return;
     this.state = 'done';
     this.gone = true;
     this.res.close();
+  }
+
+  markReplayed(): void {
+    this.replayed = true;
+  }
+
+  accepted(id: string, traceparent: string, status: string): void {
+    const body = `${JSON.stringify({ executionId: id, status })}\n`;
+    this.answer(id, traceparent, 202, JSON_TYPE, body, [['location', `/v1/executions/${id}`]]);
   }
 
   // ---- answers without an invocation -------------------------------------------------------------------------------
@@ -186,7 +197,7 @@ export class HttpReply implements Reply, Flushable {
     this.finish(status, body);
   }
 
-  private whole(invocation: Invocation, status: number, body: Uint8Array | string): void {
+  private whole(invocation: Answered, status: number, body: Uint8Array | string): void {
     this.identify(invocation);
     this.finish(status, body);
   }
@@ -198,7 +209,7 @@ export class HttpReply implements Reply, Flushable {
     this.markDirty();
   }
 
-  private identify(invocation: Invocation): void {
+  private identify(invocation: Answered): void {
     this.executionId = invocation.id;
     this.traceId = traceIdOf(invocation.traceparent);
   }
@@ -291,6 +302,7 @@ export class HttpReply implements Reply, Flushable {
     if (this.traceId !== '') lines += `\r\nx-trace-id: ${this.traceId}`;
     if (this.contentType !== '') lines += `\r\ncontent-type: ${this.contentType}`;
     if (this.retryAfter > 0) lines += `\r\nretry-after: ${this.retryAfter}`;
+    if (this.replayed) lines += '\r\nidempotent-replayed: true';
     if (close) lines += '\r\nconnection: close';
     res.writeHeader('x-execution-id', lines);
   }

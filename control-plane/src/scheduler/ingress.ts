@@ -14,7 +14,7 @@ import { MAX_OPERATION_BODY_BYTES } from '@simmer/protocol/operations';
 import { MAX_RETRIES } from '@simmer/protocol/retry';
 import { ANYONE } from '../shared/caller.ts';
 import type { AdminRequests } from './admin-requests.ts';
-import type { Execution } from './executions/execution.ts';
+import type { Core } from './core.ts';
 import type { Executions } from './executions/executions.ts';
 import { ExecutionsApi } from './executions/executions-api.ts';
 import type { Forwarder } from './forwarder.ts';
@@ -22,6 +22,9 @@ import type { FunctionState } from './function-state.ts';
 import type { FunctionTable } from './function-table.ts';
 import { HOP_BY_HOP } from './hop-by-hop.ts';
 import { HttpReply } from './http-reply.ts';
+import { isIdempotencyKey } from './idempotency/fingerprint.ts';
+import type { Idempotency } from './idempotency/idempotency.ts';
+import type { KeyedCall } from './idempotency/keyed-call.ts';
 import { type ExecutionIds, newTraceparent, traceparentOf } from './ids.ts';
 import { Invocation } from './invocation.ts';
 import { collect, copyOf, RequestBody } from './request-body.ts';
@@ -57,25 +60,25 @@ export class Ingress {
   private readonly admin: AdminRequests;
   private readonly executions: Executions;
   private readonly executionsApi: ExecutionsApi;
+  private readonly idempotency: Idempotency;
   private readonly batch: TurnBatch;
   private readonly ids: ExecutionIds;
   private readonly settings: IngressSettings;
   private forwarder: Forwarder | null = null;
 
   constructor(
-    scheduler: Scheduler,
-    functions: FunctionTable,
+    core: Core,
     admin: AdminRequests,
-    executions: Executions,
     batch: TurnBatch,
     ids: ExecutionIds,
     settings: IngressSettings,
   ) {
-    this.scheduler = scheduler;
-    this.functions = functions;
+    this.scheduler = core.scheduler;
+    this.functions = core.functions;
     this.admin = admin;
-    this.executions = executions;
-    this.executionsApi = new ExecutionsApi(executions, settings.bootId);
+    this.executions = core.executions;
+    this.executionsApi = new ExecutionsApi(core.executions, settings.bootId);
+    this.idempotency = core.idempotency;
     this.batch = batch;
     this.ids = ids;
     this.settings = settings;
@@ -251,8 +254,18 @@ export class Ingress {
       this.refuse(res, req, id, traceparent, 'payload_too_large', tooLarge(fn.maxRequestBytes));
       return;
     }
+    const key = req.getHeader('idempotency-key');
+    if (key !== '' && !isIdempotencyKey(key)) {
+      const detail = 'Idempotency-Key must be 1 to 255 printable ASCII characters.';
+      fn.counters.countError('invalid_idempotency_key');
+      this.refuse(res, req, id, traceparent, 'invalid_idempotency_key', detail);
+      return;
+    }
     const timeMs = async ? fn.record.spec.deadlineMs : budgetMs;
-    const refusal = scheduler.refusal(fn, length, timeMs);
+    const refusal =
+      key !== '' && this.idempotency.isKnown(fn, ANYONE.id, key)
+        ? scheduler.refusalOfBytes(fn, length)
+        : scheduler.refusal(fn, length, timeMs);
     if (refusal !== undefined) {
       const again = refusal === 'draining' ? 1 : scheduler.retryAfterSeconds(fn, refusal);
       this.refuse(res, req, id, traceparent, refusal, refusalDetail(refusal, fn, scheduler), again);
@@ -260,13 +273,27 @@ export class Ingress {
     }
 
     const reply = new HttpReply(res, this.batch, method === 'HEAD', this.scheduler);
+    const declared = chunked ? undefined : length;
+    let keyed: KeyedCall | null = null;
+    if (key !== '') {
+      const route = async ? 'enqueue' : form === 'raw' ? 'raw' : 'invoke';
+      const contentType = req.getHeader('content-type');
+      const request = { route, method, target, contentType } as const;
+      keyed = this.idempotency.call(fn, ANYONE.id, key, request, reply);
+    }
     if (async) {
-      const execution = this.executions.begin(fn, id, traceparent, budgetMs, maxRetries, reply);
+      const { executions } = this;
+      const asking = keyed ?? reply;
+      const execution = executions.begin(fn, id, traceparent, budgetMs, maxRetries, asking);
+      const { invocation } = execution;
+      const submit = () => void executions.submit(execution);
+      keyed?.bind(invocation, submit, execution);
       res.onAborted(() => {
         reply.onAborted();
-        if (execution.isAsking) scheduler.clientGone(execution.invocation);
+        if (keyed !== null) keyed.clientGone();
+        else if (execution.isAsking) scheduler.clientGone(invocation);
       });
-      this.take(res, execution.invocation, chunked ? undefined : length, execution);
+      this.take(res, invocation, declared, keyed === null ? submit : () => keyed.submit());
       return;
     }
     const now = scheduler.ports.now();
@@ -279,36 +306,41 @@ export class Ingress {
       target,
       form === 'raw' ? headersOf(req) : NO_HEADERS,
       traceparent,
-      reply,
+      keyed ?? reply,
       now,
       now + budgetMs,
     );
     invocation.maxRetries = maxRetries;
+    keyed?.bind(invocation, () => scheduler.submit(invocation), null);
     res.onAborted(() => {
       reply.onAborted();
-      scheduler.clientGone(invocation);
+      if (keyed === null) scheduler.clientGone(invocation);
+      else keyed.clientGone();
     });
-    this.take(res, invocation, chunked ? undefined : length, null);
+    this.take(res, invocation, declared, keyed === null ? null : () => keyed.submit());
   }
 
-  /** Holds bytes for its body, and submits it once that has come. `declared`: undefined where its length is not known. */
+  /**
+   * Holds bytes for its body, and submits it once that has come. `declared`: undefined where its length is not known; `submit`:
+   * null for a plain call.
+   */
   private take(
     res: HttpResponse,
     invocation: Invocation,
     declared: number | undefined,
-    execution: Execution | null,
+    submit: (() => void) | null,
   ): void {
     // One of unknown length holds a byte before any has come: that it is on its way is to be seen (send-off.ts).
     this.scheduler.open(invocation, declared ?? 1);
-    if (declared === 0) this.submit(invocation, execution);
-    else this.receive(res, invocation, declared, execution);
+    if (declared === 0) this.submit(invocation, submit);
+    else this.receive(res, invocation, declared, submit);
   }
 
   private receive(
     res: HttpResponse,
     invocation: Invocation,
     declared: number | undefined,
-    execution: Execution | null,
+    submit: (() => void) | null,
   ): void {
     const { scheduler } = this;
     const { fn } = invocation;
@@ -336,13 +368,13 @@ export class Ingress {
         if (whole === undefined) return;
         invocation.body = whole;
       }
-      this.submit(invocation, execution);
+      this.submit(invocation, submit);
     });
   }
 
-  private submit(invocation: Invocation, execution: Execution | null): void {
-    if (execution === null) this.scheduler.submit(invocation);
-    else void this.executions.submit(execution);
+  private submit(invocation: Invocation, submit: (() => void) | null): void {
+    if (submit === null) this.scheduler.submit(invocation);
+    else submit();
   }
 
   /** Answers what never became an invocation. What remains of the request's body is read and dropped. */

@@ -98,6 +98,13 @@ export class Scheduler implements InvocationOwner {
     return code === undefined ? undefined : this.refused(fn, code);
   }
 
+  /** Of one that another's execution will answer: it needs room for its body alone. */
+  refusalOfBytes(fn: FunctionState, bytes: number): ErrorCode | undefined {
+    if (this.draining || fn.sentOn) return this.refused(fn, 'draining');
+    if (this.heldBytes + bytes > this.limits.maxQueuedBytes) return this.refused(fn, 'overloaded');
+    return fn.heldBytes + bytes > fn.maxHeldBytes ? this.refused(fn, 'queue_full') : undefined;
+  }
+
   private refused(fn: FunctionState, code: ErrorCode): ErrorCode {
     fn.counters.countError(code);
     return code;
@@ -367,6 +374,11 @@ export class Scheduler implements InvocationOwner {
     this.fail(invocation, 'cancelled', 'The client closed its connection.');
   }
 
+  /** Its body has come, and it is not to run: whoever brought it answers its client. */
+  withdraw(invocation: Invocation): void {
+    if (invocation.state === 'receiving') this.leave(invocation);
+  }
+
   private unqueue(invocation: Invocation): void {
     invocation.fn.queue.remove(invocation);
     invocation.fn.counters.addGauge('queued', -1);
@@ -380,11 +392,14 @@ export class Scheduler implements InvocationOwner {
   }
 
   private ended(invocation: Invocation, now: number): void {
-    const { fn } = invocation;
+    invocation.fn.counters.observe(HISTOGRAM.latency, now - invocation.arrivedAt);
+    this.leave(invocation);
+  }
+
+  private leave(invocation: Invocation): void {
     invocation.state = 'ended';
     if (invocation.pod !== null) fn.counters.addGauge('lingering', 1);
     this.wheel.clear(invocation);
-    fn.counters.observe(HISTOGRAM.latency, now - invocation.arrivedAt);
     this.live--;
     this.hold(invocation, -invocation.heldBytes);
     // What was held is let go even while a cancelled attempt keeps the invocation itself alive.
@@ -489,9 +504,16 @@ export class Scheduler implements InvocationOwner {
   }
 }
 
+const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'queue_full',
+  'overloaded',
+  'executions_full',
+  'idempotency_keys_full',
+]);
+
 /** At admission: nothing was done for it. */
 function isRefusal(code: ErrorCode): boolean {
-  return code === 'queue_full' || code === 'overloaded' || code === 'executions_full';
+  return REFUSALS.has(code);
 }
 
 export function ranTooLong({ dispatchedAt }: Invocation, now: number): string {

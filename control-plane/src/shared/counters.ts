@@ -44,6 +44,9 @@ export const RARE_COUNTERS = [
   'retries',
   /** Those that were accepted and ended otherwise than well. */
   'failed',
+  /** Calls whose idempotency key was known: they joined its execution, or got its answer. */
+  'idempotentAttaches',
+  'idempotentReplays',
 ] as const;
 export type Counter = (typeof COUNTERS)[number] | (typeof RARE_COUNTERS)[number];
 
@@ -99,6 +102,9 @@ const HEADER_LENGTH = 16;
 const BEAT = { scheduler: 0, control: 1 } as const;
 const AT_TOTAL_HELD_BYTES = 2;
 const AT_DROPPED_LOG_LINES = 3;
+const AT_IDEMPOTENCY_KEYS = 4;
+const AT_IDEMPOTENCY_BYTES = 5;
+const AT_IDEMPOTENCY_EVICTIONS = 6;
 
 export const OTHER_SLOT = 0;
 
@@ -248,5 +254,24 @@ export class ProcessCounters {
   }
   set droppedLogLines(lines: number) {
     this.at[AT_DROPPED_LOG_LINES] = lines;
+  }
+  /** Idempotency keys that are kept, their bytes, and how many made room for others. */
+  get idempotencyKeys(): number {
+    return this.at[AT_IDEMPOTENCY_KEYS] as number;
+  }
+  set idempotencyKeys(keys: number) {
+    this.at[AT_IDEMPOTENCY_KEYS] = keys;
+  }
+  get idempotencyBytes(): number {
+    return this.at[AT_IDEMPOTENCY_BYTES] as number;
+  }
+  set idempotencyBytes(bytes: number) {
+    this.at[AT_IDEMPOTENCY_BYTES] = bytes;
+  }
+  get idempotencyEvictions(): number {
+    return this.at[AT_IDEMPOTENCY_EVICTIONS] as number;
+  }
+  set idempotencyEvictions(keys: number) {
+    this.at[AT_IDEMPOTENCY_EVICTIONS] = keys;
   }
 }

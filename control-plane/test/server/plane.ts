@@ -62,6 +62,7 @@ export class Plane {
     this.core = createCore(ports, Date.now, allocateCounters(16), {
       maxQueuedBytes: 2 ** 30,
       executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
+      idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
     });
     this.timer = setInterval(() => this.core.wheel.advance(performance.now()), TICK_MS);
   }
@@ -88,17 +89,9 @@ export class Plane {
       (m) => plane.posted.push(m),
       () => [],
     );
-    const ingress = new Ingress(
-      core.scheduler,
-      core.functions,
-      admin,
-      core.executions,
-      batch,
-      new ExecutionIds(name),
-      {
-        ...{ host, port: 0, bootId: name, maxTimeoutMs: 60_000 },
-      },
-    );
+    const ingress = new Ingress(core, admin, batch, new ExecutionIds(name), {
+      ...{ host, port: 0, bootId: name, maxTimeoutMs: 60_000 },
+    });
     plane.ingress = ingress;
     const clients = await ingress.listen(uws);
     plane.sockets.push(pods.socket, clients.socket);

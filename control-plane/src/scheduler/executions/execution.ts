@@ -7,12 +7,15 @@
  *  E2. Accepted or refused: the request gets one answer.
  */
 import { type ErrorCode, problem } from '@simmer/protocol/errors';
-import type { HttpReply } from '../http-reply.ts';
+import type { KeyedClient } from '../idempotency/answers.ts';
 import type { Invocation, InvocationObserver } from '../invocation.ts';
 import { letGo } from '../let-go.ts';
 import type { Pod } from '../pod.ts';
 import type { Reply } from '../reply.ts';
 import type { AttemptRecord, ExecutionRecord, ExecutionStatus } from './record.ts';
+
+/** Whoever asks for one. */
+export type Asking = Pick<KeyedClient, 'accepted' | 'fail'>;
 
 export interface ExecutionPorts {
   /** Epoch milliseconds. */
@@ -26,12 +29,14 @@ export class Execution implements Reply, InvocationObserver {
   readonly record: ExecutionRecord;
   invocation!: Invocation;
   /** Whoever asked for it and has no answer yet; null for a replay. */
-  private asking: HttpReply | null;
+  private asking: Asking | null;
+  /** Its record has ended: set by whoever keeps its key. */
+  whenEnded: (() => void) | null = null;
   /** It failed before it was accepted. */
   isRefused = false;
   private readonly ports: ExecutionPorts;
 
-  constructor(record: ExecutionRecord, asking: HttpReply | null, ports: ExecutionPorts) {
+  constructor(record: ExecutionRecord, asking: Asking | null, ports: ExecutionPorts) {
     this.record = record;
     this.asking = asking;
     this.ports = ports;
@@ -39,11 +44,8 @@ export class Execution implements Reply, InvocationObserver {
 
   /** Answers the request; from here on failures are the record's. */
   accept(): void {
-    const { id } = this.record;
-    const body = `${JSON.stringify({ executionId: id, status: this.record.status })}\n`;
-    this.asking?.answer(id, this.invocation.traceparent, 202, 'application/json', body, [
-      ['location', `/v1/executions/${id}`],
-    ]);
+    const { id, status } = this.record;
+    this.asking?.accepted(id, this.invocation.traceparent, status);
     this.asking = null;
   }
 
@@ -140,6 +142,7 @@ export class Execution implements Reply, InvocationObserver {
     if (record.request !== null) letGo(record.request.body);
     record.request = null;
     this.ports.ended(this);
+    this.whenEnded?.();
   }
 }
 

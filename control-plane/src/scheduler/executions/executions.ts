@@ -10,12 +10,11 @@
 import { type EnvelopeFault, envelopeFaultOf } from '@simmer/protocol/envelope';
 import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
 import type { FunctionState } from '../function-state.ts';
-import type { HttpReply } from '../http-reply.ts';
 import { traceIdOf } from '../ids.ts';
 import { Invocation } from '../invocation.ts';
 import type { Scheduler } from '../scheduler.ts';
 import { TimerNode } from '../timing-wheel.ts';
-import { Execution, type ExecutionPorts } from './execution.ts';
+import { type Asking, Execution, type ExecutionPorts } from './execution.ts';
 import type { ExecutionRecord } from './record.ts';
 import type { ExecutionStore, Lookup } from './store.ts';
 
@@ -68,7 +67,7 @@ export class Executions implements ExecutionPorts {
     traceparent: string,
     timeoutMs: number,
     maxRetries: number,
-    reply: HttpReply,
+    asking: Asking,
   ): Execution {
     const { scheduler } = this;
     const now = scheduler.ports.now();
@@ -88,7 +87,7 @@ export class Executions implements ExecutionPorts {
       output: null,
       error: null,
     };
-    const execution = new Execution(record, reply, this);
+    const execution = new Execution(record, asking, this);
     const deadlineAt = now + deadlineMs;
     const invocation = new Invocation(
       ...([scheduler, id, fn, 'value', '', '', [], traceparent] as const),
