@@ -398,7 +398,7 @@ export class Scheduler implements InvocationOwner {
 
   private leave(invocation: Invocation): void {
     invocation.state = 'ended';
-    if (invocation.pod !== null) fn.counters.addGauge('lingering', 1);
+    if (invocation.pod !== null) invocation.fn.counters.addGauge('lingering', 1);
     this.wheel.clear(invocation);
     this.live--;
     this.hold(invocation, -invocation.heldBytes);
