@@ -236,10 +236,12 @@ function nothingBeyondTheAnswer({ all, answers, runsOfExecution }: Indexed): Che
   );
 }
 
-/** A caller is told of a lost pod only where no retry was left. (Or no time: but then it is told of a timeout.) */
+/** A caller is told of a lost pod only where no retry was left, or its response had begun. */
 function lostIsMadeGood({ all, answers }: Indexed): Check {
   const told = [
-    ...answers.map(({ op, maxRetries, told }) => ({ ...told, op, maxRetries })),
+    ...answers.flatMap(({ op, maxRetries, route, told }) =>
+      route === 'stream' ? [] : [{ ...told, op, maxRetries }],
+    ),
     ...all.followed.flatMap(({ op, maxRetries, ends }) =>
       ends.map((end) => ({ ...end, op, maxRetries })),
     ),

@@ -17,6 +17,9 @@ const ANSWER_MS = 30_000;
 const END_MS = 60_000;
 /** Well below the time after which the server drops an idle connection. */
 const REUSE_MS = 2_000;
+/** A slow client is slow for the last bytes of its body, and no longer than this: the server cuts off whoever takes 8 s. */
+const SLOW_BYTES = 200;
+const SLOW_MS = 3_000;
 /** Of `?wait=`. */
 const WAIT_S = 2;
 
@@ -163,12 +166,13 @@ async function behave(step: Step, { head, body }: Request, wire: Wire): Promise<
       return fateOf(step, await wire.read(ANSWER_MS, conduct.pauseMs));
     case 'slow': {
       wire.send(head);
-      // Of a large body the last bytes.
-      const slowly = Math.min(body.length, 200);
-      wire.send(body.slice(0, -slowly));
-      for (const byte of body.slice(-slowly)) {
-        if (wire.isClosed || wire.unasked > 0) break;
-        wire.send(byte);
+      const slowUntil = performance.now() + SLOW_MS;
+      let sent = Math.max(0, body.length - SLOW_BYTES);
+      wire.send(body.slice(0, sent));
+      while (sent < body.length && !wire.isClosed && wire.unasked === 0) {
+        const bytes = performance.now() < slowUntil ? 1 : body.length;
+        wire.send(body.slice(sent, sent + bytes));
+        sent += bytes;
         await delay(conduct.msPerByte);
       }
       return fateOf(step, await wire.read(ANSWER_MS));

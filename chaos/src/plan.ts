@@ -161,7 +161,7 @@ function workOf(random: Random, fn: FunctionName): Work {
     streams: { echo: 100 },
   } as const;
   const kind: Work['do'] = random.pick<string>(kinds[fn]) as Work['do'];
-  const ms = { sleep: random.whole(5, 400), spin: random.whole(20, 2 * SPIN_TIMEOUT_MS) };
+  const ms = { sleep: random.whole(5, 400), spin: random.whole(20, 3 * SPIN_TIMEOUT_MS) };
   const large = random.chance(0.08);
   return {
     do: kind,

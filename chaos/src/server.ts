@@ -24,6 +24,15 @@ const HEARTBEAT_MS = 1_000;
 /** On SIGTERM: what runs then gets this long. */
 const SHUTDOWN_GRACE_MS = 5_000;
 
+/**
+ * One that spins holds up whatever else runs in its process. Those that spin on are killed, and a next attempt has a free
+ * pod at once: should the two meet, it is here.
+ */
+const SPINS = {
+  ...{ concurrency: 1, minReplicas: 2, timeoutMs: SPIN_TIMEOUT_MS, graceMs: 150 },
+  retry: { maxRetries: MAX_RETRIES, baseDelayMs: 0, maxDelayMs: 0 },
+};
+
 export type LogLine = Readonly<Record<string, unknown>>;
 
 export class Server {
@@ -118,8 +127,7 @@ export class Server {
       ...{ timeoutMs: TIMEOUT_MS, deadlineMs: 30_000, graceMs: 300 },
       queue: { maxLength: 60 },
       retry: { maxRetries: MAX_RETRIES, baseDelayMs: 40, maxDelayMs: 1_000 },
-      // One that spins holds up whatever else runs in its process.
-      ...(name === 'spins' && { concurrency: 1, timeoutMs: SPIN_TIMEOUT_MS, graceMs: 150 }),
+      ...(name === 'spins' && SPINS),
       ...more,
     };
     const manifest = {

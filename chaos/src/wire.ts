@@ -118,7 +118,9 @@ export class Wire {
         this.lastUsed = performance.now();
         return { kind: 'answer', answer };
       }
-      if (!(await this.more(until))) return { kind: this.ended ? 'closed' : 'silent' };
+      if (this.ended) return { kind: 'closed' };
+      // Where it ends, what came may be an answer that was cut short.
+      if (!(await this.more(until)) && !this.ended) return { kind: 'silent' };
       if (sipMs > 0) {
         this.socket.pause();
         await new Promise((resolve) => setTimeout(resolve, sipMs));
