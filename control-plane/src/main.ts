@@ -9,8 +9,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import { type Config, resolveConfig } from './config/config.ts';
+import { asksWhoCalls, type Config, resolveConfig } from './config/config.ts';
 import { HandOver } from './hand-over.ts';
+import { Gate } from './scheduler/access/gate.ts';
 import { AdminRequests } from './scheduler/admin-requests.ts';
 import { createCore } from './scheduler/core.ts';
 import { Forwarder } from './scheduler/forwarder.ts';
@@ -98,7 +99,8 @@ async function serve(config: Config): Promise<void> {
   let podPort = early?.port ?? config.podPort;
   const admin = new AdminRequests(core.wheel, now, post, () => core.pods.snapshot());
   const ids = new ExecutionIds(bootId);
-  const ingress = new Ingress(core, admin, batch, ids, {
+  const gate = new Gate({ asks: asksWhoCalls(config) }, Date.now);
+  const ingress = new Ingress(core, admin, gate, batch, ids, {
     host: config.host,
     port: config.port,
     bootId,
@@ -131,7 +133,8 @@ async function serve(config: Config): Promise<void> {
     // The core takes the keys, too.
     if (message.type === 'pod-keys') openPods(message);
     if (core.onMessage(message)) return;
-    if (message.type === 'http-response') admin.answered(message);
+    if (message.type === 'api-keys') gate.keys.apply(message);
+    else if (message.type === 'http-response') admin.answered(message);
     else if (message.type === 'started')
       void opened.then(() => listenToClients(message.managementPort));
     else if (message.type === 'successor') handOver.onSuccessor(message.successor);

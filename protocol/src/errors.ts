@@ -76,6 +76,27 @@ export const ERRORS = {
     title: 'The handler refused the input',
     help: 'The handler threw an error whose `code` is `bad_input` (`ctx.badInput(message)` makes one). The detail is its message.',
   },
+  // ---- access ----
+  unauthenticated: {
+    status: 401,
+    title: 'Credentials are needed',
+    help: 'The request shows no API key and no token, or one that is not known, has expired or was revoked. Send `Authorization: Bearer KEY`, or `X-Api-Key: KEY`.',
+  },
+  forbidden: {
+    status: 403,
+    title: 'Not allowed',
+    help: 'The credentials hold, but not for this: they lack the scope that the detail names, or their function patterns do not cover the function (whether there is one of that name or not).',
+  },
+  rate_limited: {
+    status: 429,
+    title: 'Too many requests',
+    help: "More requests came than the caller's or the function's `rateLimit` allows. Try again after `Retry-After`; `RateLimit-Limit`, `-Remaining` and `-Reset` tell of the limit that was met.",
+  },
+  identity_provider_unavailable: {
+    status: 503,
+    title: 'The token cannot be checked now',
+    help: "The keys that the token is to be checked with could not be fetched from `jwt-jwks` or the issuer's discovery document; the log says why. API keys go on.",
+  },
   // ---- capacity ----
   queue_full: {
     status: 429,

@@ -3,6 +3,7 @@
  * instead of read and launched. How cost grows with thousands of either could not be seen on one machine otherwise.
  */
 
+import { Gate } from '@simmer/control-plane/dist/scheduler/access/gate.js';
 import { AdminRequests } from '@simmer/control-plane/dist/scheduler/admin-requests.js';
 import { type Core, createCore } from '@simmer/control-plane/dist/scheduler/core.js';
 import { ExecutionIds } from '@simmer/control-plane/dist/scheduler/ids.js';
@@ -60,6 +61,7 @@ export async function assemble(
   const ingress = new Ingress(
     core,
     new AdminRequests(core.wheel, now, post, () => core.pods.snapshot()),
+    new Gate({ asks: false }, Date.now),
     batch,
     new ExecutionIds('bench'),
     { host: '127.0.0.1', port: 0, bootId: 'bench', maxTimeoutMs: 60_000 },

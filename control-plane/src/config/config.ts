@@ -35,6 +35,8 @@ export interface Config {
   readonly podTlsSecret: string;
   readonly runtimeImage: string;
   readonly allowAnonymous: boolean;
+  /** Absolute path of a file or folder of API keys; '' : none. */
+  readonly apiKeys: string;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   /** Milliseconds between pings of a pod. */
   readonly heartbeatMs: number;
@@ -79,6 +81,9 @@ interface Given {
 }
 
 class OptionError extends Error {}
+
+/** Paths, made absolute from where they were given. */
+const PATHS: ReadonlySet<keyof Config> = new Set(['functions', 'apiKeys']);
 
 const BY_NAME = new Map(OPTIONS.map((o) => [o.name, o]));
 const BY_VARIABLE = new Map(OPTIONS.map((o) => [environmentName(o.name), o]));
@@ -223,7 +228,8 @@ function readConfigFile(path: string, readFile: (path: string) => string): Map<s
 
 function settingOf(option: Option, given: Given | undefined, cwd: string): Config[keyof Config] {
   if (given === undefined) {
-    return option.key === 'functions' ? resolve(cwd, option.default as string) : option.default;
+    const isPath = PATHS.has(option.key) && option.default !== '';
+    return isPath ? resolve(cwd, option.default as string) : option.default;
   }
   const value = option.type.parse(given.text);
   if (value === undefined) {
@@ -234,14 +240,18 @@ function settingOf(option: Option, given: Given | undefined, cwd: string): Confi
       `${given.spelling}: ${JSON.stringify(given.text)} is not allowed${link}; it must be ${option.type.allowed}`,
     );
   }
-  return option.key === 'functions' ? resolve(given.folder, value as string) : value;
+  return PATHS.has(option.key) ? resolve(given.folder, value as string) : value;
 }
 
 /** Rules between options. */
 function checkTogether(config: Config): void {
-  if (!config.allowAnonymous && !isLoopback(config.host)) {
+  for (const [name, host] of [
+    ['host', config.host],
+    ['management-host', config.managementHost],
+  ] as const) {
+    if (asksWhoCalls(config) || config.allowAnonymous || isLoopback(host)) continue;
     throw new OptionError(
-      `host: ${JSON.stringify(config.host)}: a bind beyond loopback needs --allow-anonymous`,
+      `${name}: ${JSON.stringify(host)}: a bind beyond loopback needs API keys (--api-keys), or --allow-anonymous`,
     );
   }
   if (config.backends.includes('kubernetes')) {
@@ -273,7 +283,12 @@ function checkTogether(config: Config): void {
   }
 }
 
-function isLoopback(host: string): boolean {
+/** Whether callers have to show who they are. */
+export function asksWhoCalls(config: Pick<Config, 'apiKeys'>): boolean {
+  return config.apiKeys !== '';
+}
+
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 

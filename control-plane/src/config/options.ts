@@ -185,7 +185,7 @@ export const OPTIONS: readonly Option[] = [
     'host',
     host,
     '127.0.0.1',
-    'Address that clients connect to. Beyond loopback it needs `allow-anonymous`.',
+    'Address that clients connect to. Beyond loopback it needs `api-keys` or `allow-anonymous`.',
   ),
   option('port', 'port', port, 8080, 'Port that clients connect to.'),
   option(
@@ -193,7 +193,7 @@ export const OPTIONS: readonly Option[] = [
     'managementHost',
     host,
     '127.0.0.1',
-    'Address of the management port: health and metrics.',
+    'Address of the management port: health and metrics. Beyond loopback it needs `api-keys` or `allow-anonymous`, and with keys asks for one with the scope `read`, save for its probes.',
   ),
   option(
     'management-port',
@@ -286,7 +286,14 @@ export const OPTIONS: readonly Option[] = [
     'allowAnonymous',
     flag,
     false,
-    'Serve clients beyond loopback although nobody is authenticated.',
+    'Serve clients beyond loopback although nobody is authenticated. With keys it changes nothing: they are asked for.',
+  ),
+  option(
+    'api-keys',
+    'apiKeys',
+    { ...folder, placeholder: 'PATH' },
+    '',
+    'File of API keys, or a folder of such files (the mount of a Secret). Read again when it changes. With it every caller needs a key.',
   ),
   option('log-level', 'logLevel', logLevel, 'info', 'Log lines of at least this level.'),
   option(

@@ -8,6 +8,7 @@ import {
   warmPoolName,
 } from '@simmer/protocol/names';
 import { version } from '../config/config.ts';
+import { may } from '../shared/caller.ts';
 import { FunctionCounters, MISSES, PLACEMENTS } from '../shared/counters.ts';
 import type { HttpRequestMessage, HttpResponseMessage, PodSnapshot } from '../shared/messages.ts';
 import { Documentation } from './documentation.ts';
@@ -47,7 +48,11 @@ export class Api {
       return this.fail(request, 'route_not_found', `There is no route ${request.path}.`);
     }
     if (urlName === undefined) {
-      const list = collection === 'functions' ? this.listFunctions() : this.listPools(request.pods);
+      const pools = this.sorted().filter((pool) => may(request.caller, [], pool.key));
+      const list =
+        collection === 'functions'
+          ? this.listFunctions(pools)
+          : this.listPools(pools, request.pods);
       return respond(request, 200, 'application/json', { [collection]: list });
     }
     const key = keyOfUrlName(urlName);
@@ -55,22 +60,25 @@ export class Api {
       const detail = `${JSON.stringify(urlName)} is not a function name.`;
       return this.fail(request, 'invalid_function_name', detail);
     }
+    // What this caller is not to see is answered as if it were not there.
+    const seen = (pool: Pool | undefined) =>
+      pool !== undefined && may(request.caller, [], pool.key) ? pool : undefined;
     if (collection === 'functions') {
-      const pool = this.options.pools.pool(key);
+      const pool = seen(this.options.pools.pool(key));
       if (!pool) {
         return this.fail(request, 'function_not_found', `There is no function ${urlName}.`);
       }
       return respond(request, 200, 'application/json', this.functionDetail(pool));
     }
-    const pool = this.poolOf(key, new URLSearchParams(request.query).get('kind'));
+    const pool = seen(this.poolOf(key, new URLSearchParams(request.query).get('kind')));
     if (!pool) return this.fail(request, 'pool_not_found', `There is no pool ${urlName}.`);
     return respond(request, 200, 'application/json', this.poolDetail(pool, request.pods));
   }
 
   // ---- functions ---------------------------------------------------------------------------------------------------
 
-  private listFunctions() {
-    const functions = this.sorted().filter((pool) => warmPoolName(pool.key) === undefined);
+  private listFunctions(pools: readonly Pool[]) {
+    const functions = pools.filter((pool) => warmPoolName(pool.key) === undefined);
     return functions.map((pool) => {
       const { handler, runtime, concurrency, minReplicas, maxReplicas } =
         pool.registered.manifest.spec;
@@ -122,16 +130,14 @@ export class Api {
     return pools.pool(key) ?? (kind === null ? generic : undefined);
   }
 
-  private listPools(snapshots: readonly PodSnapshot[]) {
+  private listPools(pools: readonly Pool[], snapshots: readonly PodSnapshot[]) {
     const byKey = new Map<string, PodSnapshot[]>();
     for (const snapshot of snapshots) {
       const known = byKey.get(snapshot.functionKey);
       if (known) known.push(snapshot);
       else byKey.set(snapshot.functionKey, [snapshot]);
     }
-    return this.sorted().map((pool) =>
-      this.poolSummary(pool, this.podsOf(pool, byKey.get(pool.key))),
-    );
+    return pools.map((pool) => this.poolSummary(pool, this.podsOf(pool, byKey.get(pool.key))));
   }
 
   private poolDetail(pool: Pool, snapshots: readonly PodSnapshot[]) {

@@ -13,6 +13,9 @@ import type { Registry, RegistrySnapshot } from '@simmer/protocol/registry';
 import { version } from '../config/config.ts';
 import { FunctionCounters, ProcessCounters } from '../shared/counters.ts';
 import type { ControlThreadData, Successor, ToControl, ToScheduler } from '../shared/messages.ts';
+import { ApiKeyFiles } from './access/api-key-files.ts';
+import { ApiKeys } from './access/api-keys.ts';
+import { guardOf } from './access/guard.ts';
 import { Api } from './api.ts';
 import { logPodLine } from './backends/pod-log.ts';
 import { type Command, ProcessBackend } from './backends/process.ts';
@@ -59,6 +62,8 @@ export class Control {
   private state: 'connecting' | 'standby' | 'reading' | 'running' | 'draining' = 'connecting';
   private parts: Parts | undefined;
   private cluster: Cluster | undefined;
+  private readonly apiKeys: ApiKeys;
+  private apiKeyFiles: ApiKeyFiles | undefined;
   private refused = new Set<string>();
   private beat: NodeJS.Timeout | undefined;
   private reporting: NodeJS.Timeout | undefined;
@@ -68,6 +73,7 @@ export class Control {
     const { config, counters } = options.data;
     this.log = createLog(config.logLevel, options.sink);
     this.counters = new ProcessCounters(counters);
+    this.apiKeys = new ApiKeys(options.send);
     const metrics = new Metrics({
       memory: counters,
       version: version(),
@@ -79,6 +85,7 @@ export class Control {
       sinceSchedulerBeat: () => this.counters.sinceBeat('scheduler', systemClock.epoch()),
       readiness: () => this.readiness(),
       metrics: () => ({ contentType: metrics.contentType, body: metrics.page() }),
+      mayRead: guardOf(config, this.apiKeys),
     });
   }
 
@@ -95,6 +102,14 @@ export class Control {
       return this.failStart(
         `management-port: cannot listen on ${where}: ${(error as Error).message}`,
       );
+    }
+    if (config.apiKeys !== '') {
+      this.apiKeyFiles = new ApiKeyFiles({ path: config.apiKeys, log: this.log });
+      try {
+        await this.apiKeyFiles.start((keys) => this.apiKeys.set(keys));
+      } catch (error) {
+        return this.failStart(`api-keys: ${(error as Error).message}`);
+      }
     }
     const { cluster } = this;
     if (usesCluster(config) && cluster === undefined) {
@@ -251,6 +266,7 @@ export class Control {
 
   private async close(): Promise<void> {
     clearInterval(this.reporting);
+    await this.apiKeyFiles?.close();
     for (const backend of this.parts?.backends ?? []) await backend.close();
     await this.cluster?.close();
     await this.management.close();

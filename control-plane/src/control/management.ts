@@ -1,5 +1,11 @@
 /** The management port: health, readiness and metrics, for orchestrators and Prometheus. Not for clients. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pipeline, Readable } from 'node:stream';
 
@@ -13,6 +19,8 @@ export interface ManagementSource {
   readiness(): Readiness;
   /** The page, in pieces, and its content type. */
   metrics(): { readonly contentType: string; readonly body: AsyncIterable<string> };
+  /** Whether who sent these headers may read what is no probe. */
+  mayRead(headers: IncomingHttpHeaders): Promise<'yes' | 'unknown' | 'forbidden'>;
 }
 
 export type Readiness =
@@ -32,7 +40,7 @@ export class ManagementServer {
 
   constructor(source: ManagementSource) {
     this.source = source;
-    this.server = createServer((request, response) => this.handle(request, response));
+    this.server = createServer((request, response) => void this.handle(request, response));
   }
 
   /** Resolves with the port. @throws where it cannot be bound. */
@@ -55,12 +63,13 @@ export class ManagementServer {
     await closed;
   }
 
-  private handle(request: IncomingMessage, response: ServerResponse): void {
-    const { status, contentType, body } = this.answer(request);
+  private async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { status, contentType, body } = await this.answer(request);
     response.writeHead(status, {
       'content-type': contentType,
       'cache-control': 'no-store',
       ...(status === 405 ? { allow: 'GET, HEAD' } : {}),
+      ...(status === 401 ? { 'www-authenticate': 'Bearer realm="simmer"' } : {}),
     });
     if (request.method === 'HEAD') response.end();
     else if (typeof body === 'string') response.end(body);
@@ -68,16 +77,24 @@ export class ManagementServer {
     else pipeline(Readable.from(body), response, () => {});
   }
 
-  private answer(request: IncomingMessage): Answer {
+  private async answer(request: IncomingMessage): Promise<Answer> {
     const [path] = (request.url ?? '').split('?', 1);
     const route = ROUTES.get(path as string);
     if (!route) return json(404, { error: `no such route: ${[...ROUTES.keys()].join(', ')}` });
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return json(405, { error: 'only GET and HEAD' });
     }
+    if (!PROBES.has(path as string)) {
+      const may = await this.source.mayRead(request.headers);
+      if (may === 'unknown') return json(401, { error: 'credentials are needed' });
+      if (may === 'forbidden') return json(403, { error: 'the scope read is needed' });
+    }
     return route(this.source);
   }
 }
+
+/** Orchestrators ask them, who have no credentials; they tell nothing of functions but the names of pools that are not ready. */
+const PROBES: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
 
 const ROUTES = new Map<string, (source: ManagementSource) => Answer>([
   ['/healthz', health],

@@ -6,6 +6,7 @@
 import { warmPoolName } from '@simmer/protocol/names';
 import { FunctionCounters } from '../shared/counters.ts';
 import type { FunctionRecord } from '../shared/messages.ts';
+import { bucketFor, type TokenBucket } from './access/token-bucket.ts';
 import { InvocationQueue } from './invocation.ts';
 import { type Pod, PodSet } from './pod.ts';
 import { TimerNode } from './timing-wheel.ts';
@@ -36,6 +37,8 @@ export class FunctionState extends TimerNode {
   maxQueued = 0;
   maxHeldBytes = 0;
   maxRetries = 0;
+  /** Of `spec.rateLimit`; null: no limit. */
+  bucket: TokenBucket | null = null;
   /** Bytes of all bodies held: received, waiting, running. */
   heldBytes = 0;
   /** Its pods belong to another control plane now (send-off.ts). */
@@ -92,6 +95,7 @@ export class FunctionState extends TimerNode {
     this.maxQueued = spec.queue.maxLength;
     this.maxHeldBytes = spec.queue.maxBytes;
     this.maxRetries = spec.retry.maxRetries;
+    this.bucket = bucketFor(spec.rateLimit ?? null, this.bucket);
   }
 
   /** Moving average of an attempt's time on a pod, milliseconds; undefined before the first ended. */

@@ -16,6 +16,7 @@ import { STATUS_CODES } from 'node:http';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import { problem } from '@simmer/protocol/errors';
 import type { HeaderPairs } from '@simmer/protocol/frames';
+import type { Refused } from './access/gate.ts';
 import { HOP_BY_HOP } from './hop-by-hop.ts';
 import type { KeyedClient } from './idempotency/answers.ts';
 import { traceIdOf } from './ids.ts';
@@ -48,6 +49,9 @@ const BEFORE_ID = Buffer.from('{"executionId":"');
 const AFTER_ID = Buffer.from('","status":"succeeded","output":');
 const AFTER_OUTPUT = 0x7d; // }
 
+/** RFC 6750 */
+const CHALLENGE: HeaderPairs = [['www-authenticate', 'Bearer realm="simmer"']];
+
 const NO_HEADERS: HeaderPairs = [];
 const NO_PIECES: readonly Uint8Array[] = [];
 
@@ -73,6 +77,8 @@ export class HttpReply implements KeyedClient, Flushable {
   private status = 200;
   private headers: HeaderPairs = NO_HEADERS;
   private contentType = '';
+  /** Further header lines of ours, each behind its CRLF. */
+  private lines = '';
   private body: Uint8Array | string = '';
   private retryAfter = 0;
   private replayed = false;
@@ -159,12 +165,24 @@ export class HttpReply implements KeyedClient, Flushable {
     this.replayed = true;
   }
 
+  /** Headers for whatever it will answer. Values are ours: nothing of a stranger's without a check. */
+  addHeaders(headers: HeaderPairs): void {
+    for (const [name, value] of headers) this.lines += `\r\n${name}: ${value}`;
+  }
+
   accepted(id: string, traceparent: string, status: string): void {
     const body = `${JSON.stringify({ executionId: id, status })}\n`;
     this.answer(id, traceparent, 202, JSON_TYPE, body, [['location', `/v1/executions/${id}`]]);
   }
 
   // ---- answers without an invocation -------------------------------------------------------------------------------
+
+  /** Why who calls is not let in, or the request not taken. */
+  refuse(executionId: string, traceparent: string, no: Refused): void {
+    this.addHeaders(no.headers);
+    const { retryAfterSeconds } = no;
+    this.failWith(executionId, traceparent, no.code, no.detail, { retryAfterSeconds });
+  }
 
   /** Problem details, for what was refused before it became an invocation as well. */
   failWith(
@@ -177,6 +195,7 @@ export class HttpReply implements KeyedClient, Flushable {
     const attempts = more.attempts ?? 0;
     const p = problem(code, detail, { executionId, ...(attempts > 0 && { attempts }) });
     this.retryAfter = more.retryAfterSeconds ?? 0;
+    if (code === 'unauthenticated') this.addHeaders(CHALLENGE);
     const body = JSON.stringify(p);
     const type = 'application/problem+json';
     this.answer(executionId, traceparent, p.status, type, body, more.headers);
@@ -303,6 +322,7 @@ export class HttpReply implements KeyedClient, Flushable {
     if (this.contentType !== '') lines += `\r\ncontent-type: ${this.contentType}`;
     if (this.retryAfter > 0) lines += `\r\nretry-after: ${this.retryAfter}`;
     if (this.replayed) lines += '\r\nidempotent-replayed: true';
+    if (this.lines !== '') lines += this.lines;
     if (close) lines += '\r\nconnection: close';
     res.writeHeader('x-execution-id', lines);
   }

@@ -6,13 +6,18 @@
  *  N1. Every request is answered once, by the core's Reply or here; its X-Execution-Id names it in the log.
  *  N2. Bytes are held for a body before they are received: by its Content-Length, or as they come.
  *  N3. Nothing is parsed but the request line, a few headers and names.
+ *  N4. Nothing is placed, and nothing told of a function, before it is known who calls and that it may. While a token is
+ *      checked the body comes, under the same bounds as any other.
  */
+import { API_KEY_PREFIX, API_KEY_TEXT } from '@simmer/protocol/api-keys';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { Form, HeaderPairs } from '@simmer/protocol/frames';
-import { keyOfUrlName } from '@simmer/protocol/names';
-import { MAX_OPERATION_BODY_BYTES } from '@simmer/protocol/operations';
+import { keyOfUrlName, urlNameOfKey } from '@simmer/protocol/names';
+import { MAX_OPERATION_BODY_BYTES, type Operation, type Scope } from '@simmer/protocol/operations';
 import { MAX_RETRIES } from '@simmer/protocol/retry';
-import { ANYONE } from '../shared/caller.ts';
+import { may } from '../shared/caller.ts';
+import { type Access, type Gate, Refused, rateLimited } from './access/gate.ts';
+import { KNOWN_ANYONE, Known } from './access/known.ts';
 import type { AdminRequests } from './admin-requests.ts';
 import type { Core } from './core.ts';
 import type { Executions } from './executions/executions.ts';
@@ -61,6 +66,7 @@ export class Ingress {
   private readonly executions: Executions;
   private readonly executionsApi: ExecutionsApi;
   private readonly idempotency: Idempotency;
+  private readonly gate: Gate;
   private readonly batch: TurnBatch;
   private readonly ids: ExecutionIds;
   private readonly settings: IngressSettings;
@@ -69,6 +75,7 @@ export class Ingress {
   constructor(
     core: Core,
     admin: AdminRequests,
+    gate: Gate,
     batch: TurnBatch,
     ids: ExecutionIds,
     settings: IngressSettings,
@@ -79,6 +86,7 @@ export class Ingress {
     this.executions = core.executions;
     this.executionsApi = new ExecutionsApi(core.executions, settings.bootId);
     this.idempotency = core.idempotency;
+    this.gate = gate;
     this.batch = batch;
     this.ids = ids;
     this.settings = settings;
@@ -110,8 +118,9 @@ export class Ingress {
       this.onOther(res, req);
       return;
     }
-    const fn = this.find(res, req, target.slice(0, -verb.length));
-    if (fn !== undefined) this.invoke(res, req, fn, 'value', 'POST', '', verb === ENQUEUE);
+    const access = this.gate.callerOfRequest(req);
+    const fn = this.find(res, req, target.slice(0, -verb.length), access);
+    if (fn !== undefined) this.invoke(res, req, fn, access, 'value', 'POST', '', verb === ENQUEUE);
   }
 
   private onRaw(res: HttpResponse, req: HttpRequest): void {
@@ -122,12 +131,13 @@ export class Ingress {
     const url = req.getUrl();
     const slash = url.indexOf('/', FN_PREFIX.length);
     const name = slash === -1 ? url.slice(FN_PREFIX.length) : url.slice(FN_PREFIX.length, slash);
-    const fn = this.find(res, req, name);
+    const access = this.gate.callerOfRequest(req);
+    const fn = this.find(res, req, name, access);
     if (fn === undefined) return;
     const query = req.getQuery();
     const path = slash === -1 ? '/' : url.slice(slash);
     const target = query === undefined ? path : `${path}?${query}`;
-    this.invoke(res, req, fn, 'raw', req.getCaseSensitiveMethod(), target, false);
+    this.invoke(res, req, fn, access, 'raw', req.getCaseSensitiveMethod(), target, false);
   }
 
   private onOther(res: HttpResponse, req: HttpRequest): void {
@@ -161,46 +171,104 @@ export class Ingress {
       return;
     }
     const { operation, parameter } = routed;
-    const caller = ANYONE;
+    const access = operation.scopes.length === 0 ? KNOWN_ANYONE : this.gate.callerOfRequest(req);
     const query = req.getQuery() ?? '';
-    if (operation.by === 'executions') {
-      const onGone = (callback: () => void): void => {
-        gone = callback;
-      };
-      const ports = { reply, requestId, caller, onGone };
-      void this.executionsApi.answer(ports, operation, parameter, query);
-      return;
-    }
-    const request = { requestId, caller, method, path, query };
-    if (operation.takesBody !== true) {
-      this.admin.forward(reply, { ...request, contentType: '', body: null });
-      return;
-    }
-    const contentType = req.getHeader('content-type');
-    const length = Number(req.getHeader('content-length') || 0);
-    collect(res, length, MAX_OPERATION_BODY_BYTES, (body) => {
-      if (body === undefined) {
-        const detail = tooLarge(MAX_OPERATION_BODY_BYTES);
-        reply.failWith(requestId, '', 'payload_too_large', detail);
+    const contentType = operation.takesBody === true ? req.getHeader('content-type') : '';
+    const length = operation.takesBody === true ? Number(req.getHeader('content-length') || 0) : 0;
+    const refuse = (no: Refused): void => reply.refuse(requestId, '', no);
+    const answer = (known: Known, body: Uint8Array | null): void => {
+      const { caller } = known;
+      if (operation.by === 'executions') {
+        const onGone = (callback: () => void): void => {
+          gone = callback;
+        };
+        const ports = { reply, requestId, caller, onGone };
+        void this.executionsApi.answer(ports, operation, parameter, query);
       } else {
-        this.admin.forward(reply, { ...request, contentType, body });
+        this.admin.forward(reply, { requestId, caller, method, path, query, contentType, body });
       }
-    });
+    };
+    // Whether the operation is allowed at all is told before its body is waited for, where it is known.
+    const checked = this.checked(access, operation);
+    if (checked instanceof Refused) refuse(checked);
+    else if (operation.takesBody !== true)
+      whenKnown(checked, refuse, (known) => answer(known, null));
+    else {
+      collect(res, length, MAX_OPERATION_BODY_BYTES, (body) => {
+        whenKnown(checked, refuse, (known) => {
+          const max = MAX_OPERATION_BODY_BYTES;
+          if (body === undefined) refuse(new Refused('payload_too_large', tooLarge(max)));
+          else answer(known, body);
+        });
+      });
+    }
   }
 
-  private find(res: HttpResponse, req: HttpRequest, name: string): FunctionState | undefined {
+  /** The caller, if it may ask for this operation at all: what it may of a function is for the one who answers. */
+  private checked(
+    access: Access | Promise<Access>,
+    operation: Operation,
+  ): Access | Promise<Access> {
+    if (access instanceof Refused) return access;
+    if (access instanceof Promise) {
+      return access.then((known) => this.checked(known, operation));
+    }
+    const no = this.gate.limit(access, this.scheduler.ports.now());
+    if (no !== undefined) return no;
+    return may(access.caller, operation.scopes, '') ? access : lacksScope(operation.scopes);
+  }
+
+  /** The function, if this caller may invoke it now; it was answered why not otherwise. */
+  private find(
+    res: HttpResponse,
+    req: HttpRequest,
+    name: string,
+    access: Access | Promise<Access>,
+  ): FunctionState | undefined {
     const fn = this.functions.byUrlName(name);
+    if (access instanceof Known && fn !== undefined) {
+      const no = this.notAdmitted(access, fn.key, fn);
+      if (no === undefined) return fn;
+      this.refuse(res, req, this.ids.next(), '', no, null);
+      return undefined;
+    }
+    if (access instanceof Refused) {
+      this.refuse(res, req, this.ids.next(), '', access, null);
+      return undefined;
+    }
     if (fn !== undefined) return fn;
-    const valid = keyOfUrlName(name) !== undefined;
-    this.refuse(
-      res,
-      req,
-      this.ids.next(),
-      '',
-      valid ? 'function_not_found' : 'invalid_function_name',
-      valid ? `There is no function ${name}.` : `${JSON.stringify(clip(name))} is not a name.`,
-    );
+    const key = keyOfUrlName(name);
+    const missing =
+      key === undefined
+        ? new Refused('invalid_function_name', `${JSON.stringify(clip(name))} is not a name.`)
+        : new Refused('function_not_found', `There is no function ${name}.`);
+    // A stranger, and one who may not call it, are not told whether it is there.
+    const reasonFor = (known: Access): Refused => {
+      if (known instanceof Refused) return known;
+      return this.notAdmitted(known, key ?? '', null) ?? missing;
+    };
+    const pending = access instanceof Promise ? access.then(reasonFor) : null;
+    const reason = access instanceof Known ? reasonFor(access) : missing;
+    this.refuse(res, req, this.ids.next(), '', reason, pending);
     return undefined;
+  }
+
+  /** Why this caller may not invoke it now; takes one call off the limits. `key`: '' where it is no name at all. */
+  private notAdmitted(known: Known, key: string, fn: FunctionState | null): Refused | undefined {
+    const { gate } = this;
+    if (known.bucket !== null) {
+      const no = gate.limit(known, this.scheduler.ports.now());
+      if (no !== undefined) return no;
+    }
+    if (key !== '' && !known.mayInvoke(key)) {
+      if (!known.caller.scopes.includes('invoke')) return lacksScope(['invoke']);
+      return new Refused('forbidden', `Its function patterns do not cover ${urlNameOfKey(key)}.`);
+    }
+    if (fn === null || fn.bucket === null) return undefined;
+    const now = this.scheduler.ports.now();
+    if (fn.bucket.take(now)) return undefined;
+    fn.counters.countError('rate_limited');
+    return rateLimited('All callers of the function together', fn.bucket, now);
   }
 
   // ---- invocations -------------------------------------------------------------------------------------------------
@@ -209,12 +277,15 @@ export class Ingress {
     res: HttpResponse,
     req: HttpRequest,
     fn: FunctionState,
+    access: Access | Promise<Access>,
     form: Form,
     method: string,
     target: string,
     async: boolean,
   ): void {
     const { scheduler } = this;
+    // Not known yet: what is refused here is told once it is.
+    const pending = access instanceof Promise ? access : null;
     const id = this.ids.next();
     const given = req.getHeader('traceparent');
     const traceparent = traceparentOf(given, given === '' ? req.getHeader('x-trace-id') : '');
@@ -227,7 +298,8 @@ export class Ingress {
       if (budgetMs < 1 || budgetMs > max) {
         const detail = `X-Timeout-Ms must be a whole number from 1 to ${max}.`;
         fn.counters.countError('invalid_timeout');
-        this.refuse(res, req, id, traceparent, 'invalid_timeout', detail);
+        const no = new Refused('invalid_timeout', detail);
+        this.refuse(res, req, id, traceparent, no, pending);
         return;
       }
     }
@@ -239,7 +311,8 @@ export class Ingress {
       if (maxRetries > MAX_RETRIES) {
         const detail = `X-Max-Retries must be a whole number from 0 to ${MAX_RETRIES}.`;
         fn.counters.countError('invalid_retries');
-        this.refuse(res, req, id, traceparent, 'invalid_retries', detail);
+        const no = new Refused('invalid_retries', detail);
+        this.refuse(res, req, id, traceparent, no, pending);
         return;
       }
     }
@@ -251,24 +324,27 @@ export class Ingress {
     // NaN bytes would end every limit on bytes for good.
     if (length > fn.maxRequestBytes || !LENGTH_DIGITS.test(lengthHeader)) {
       fn.counters.countError('payload_too_large');
-      this.refuse(res, req, id, traceparent, 'payload_too_large', tooLarge(fn.maxRequestBytes));
+      const no = new Refused('payload_too_large', tooLarge(fn.maxRequestBytes));
+      this.refuse(res, req, id, traceparent, no, pending);
       return;
     }
     const key = req.getHeader('idempotency-key');
     if (key !== '' && !isIdempotencyKey(key)) {
       const detail = 'Idempotency-Key must be 1 to 255 printable ASCII characters.';
       fn.counters.countError('invalid_idempotency_key');
-      this.refuse(res, req, id, traceparent, 'invalid_idempotency_key', detail);
+      const no = new Refused('invalid_idempotency_key', detail);
+      this.refuse(res, req, id, traceparent, no, pending);
       return;
     }
     const timeMs = async ? fn.record.spec.deadlineMs : budgetMs;
     const refusal =
-      key !== '' && this.idempotency.isKnown(fn, ANYONE.id, key)
+      key !== '' && access instanceof Known && this.idempotency.isKnown(fn, access.caller.id, key)
         ? scheduler.refusalOfBytes(fn, length)
         : scheduler.refusal(fn, length, timeMs);
     if (refusal !== undefined) {
       const again = refusal === 'draining' ? 1 : scheduler.retryAfterSeconds(fn, refusal);
-      this.refuse(res, req, id, traceparent, refusal, refusalDetail(refusal, fn, scheduler), again);
+      const no = new Refused(refusal, refusalDetail(refusal, fn, scheduler), again);
+      this.refuse(res, req, id, traceparent, no, pending);
       return;
     }
 
@@ -279,13 +355,14 @@ export class Ingress {
       const route = async ? 'enqueue' : form === 'raw' ? 'raw' : 'invoke';
       const contentType = req.getHeader('content-type');
       const request = { route, method, target, contentType } as const;
-      keyed = this.idempotency.call(fn, ANYONE.id, key, request, reply);
+      keyed = this.idempotency.call(fn, key, request, reply);
     }
     if (async) {
       const { executions } = this;
       const asking = keyed ?? reply;
       const execution = executions.begin(fn, id, traceparent, budgetMs, maxRetries, asking);
       const { invocation } = execution;
+      const identified = this.identify(invocation, access, reply);
       const submit = () => void executions.submit(execution);
       keyed?.bind(invocation, submit, execution);
       res.onAborted(() => {
@@ -293,7 +370,7 @@ export class Ingress {
         if (keyed !== null) keyed.clientGone();
         else if (execution.isAsking) scheduler.clientGone(invocation);
       });
-      this.take(res, invocation, declared, keyed === null ? submit : () => keyed.submit());
+      this.take(res, invocation, declared, keyed === null ? submit : () => keyed.submit(), identified);
       return;
     }
     const now = scheduler.ports.now();
@@ -304,20 +381,42 @@ export class Ingress {
       form,
       form === 'raw' ? method : '',
       target,
-      form === 'raw' ? headersOf(req) : NO_HEADERS,
+      form === 'raw' ? headersOf(req, this.gate) : NO_HEADERS,
       traceparent,
       keyed ?? reply,
       now,
       now + budgetMs,
     );
     invocation.maxRetries = maxRetries;
+    const identified = this.identify(invocation, access, reply);
     keyed?.bind(invocation, () => scheduler.submit(invocation), null);
     res.onAborted(() => {
       reply.onAborted();
       if (keyed === null) scheduler.clientGone(invocation);
       else keyed.clientGone();
     });
-    this.take(res, invocation, declared, keyed === null ? null : () => keyed.submit());
+    this.take(res, invocation, declared, keyed === null ? null : () => keyed.submit(), identified);
+  }
+
+  /** Notes who calls; where that is not known yet, null only once it is, or the invocation has failed for it. */
+  private identify(
+    invocation: Invocation,
+    access: Access | Promise<Access>,
+    reply: HttpReply,
+  ): Promise<void> | null {
+    if (access instanceof Known) {
+      invocation.caller = access.caller;
+      return null;
+    }
+    const { fn } = invocation;
+    return Promise.resolve(access).then((known) => {
+      if (invocation.state !== 'receiving') return;
+      const no = known instanceof Known ? this.notAdmitted(known, fn.key, fn) : known;
+      if (known instanceof Known) invocation.caller = known.caller;
+      if (no === undefined) return;
+      reply.addHeaders(no.headers);
+      this.scheduler.fail(invocation, no.code, no.detail, no.retryAfterSeconds);
+    });
   }
 
   /**
@@ -329,11 +428,12 @@ export class Ingress {
     invocation: Invocation,
     declared: number | undefined,
     submit: (() => void) | null,
+    identified: Promise<void> | null,
   ): void {
     // One of unknown length holds a byte before any has come: that it is on its way is to be seen (send-off.ts).
     this.scheduler.open(invocation, declared ?? 1);
-    if (declared === 0) this.submit(invocation, submit);
-    else this.receive(res, invocation, declared, submit);
+    if (declared === 0) this.submit(invocation, submit, identified);
+    else this.receive(res, invocation, declared, submit, identified);
   }
 
   private receive(
@@ -341,6 +441,7 @@ export class Ingress {
     invocation: Invocation,
     declared: number | undefined,
     submit: (() => void) | null,
+    identified: Promise<void> | null,
   ): void {
     const { scheduler } = this;
     const { fn } = invocation;
@@ -368,12 +469,21 @@ export class Ingress {
         if (whole === undefined) return;
         invocation.body = whole;
       }
-      this.submit(invocation, submit);
+      this.submit(invocation, submit, identified);
     });
   }
 
-  private submit(invocation: Invocation, submit: (() => void) | null): void {
-    if (submit === null) this.scheduler.submit(invocation);
+  /** Its body is there; who calls may not be known yet (N4). */
+  private submit(
+    invocation: Invocation,
+    submit: (() => void) | null,
+    identified: Promise<void> | null,
+  ): void {
+    if (identified !== null) {
+      void identified.then(() => {
+        if (invocation.state === 'receiving') this.submit(invocation, submit, null);
+      });
+    } else if (submit === null) this.scheduler.submit(invocation);
     else submit();
   }
 
@@ -383,28 +493,41 @@ export class Ingress {
     req: HttpRequest,
     id: string,
     traceparent: string,
-    code: ErrorCode,
-    detail: string,
-    retryAfterSeconds = 0,
+    no: Refused,
+    pending: Promise<Access> | null,
   ): void {
-    const reply = new HttpReply(
-      res,
-      this.batch,
-      req.getCaseSensitiveMethod() === 'HEAD',
-      this.scheduler,
-    );
+    const isHead = req.getCaseSensitiveMethod() === 'HEAD';
+    const reply = new HttpReply(res, this.batch, isHead, this.scheduler);
     res.onAborted(() => reply.onAborted());
-    reply.failWith(id, traceparent || newTraceparent(), code, detail, { retryAfterSeconds });
+    const trace = traceparent || newTraceparent();
+    if (pending === null) reply.refuse(id, trace, no);
+    else void pending.then((a) => reply.refuse(id, trace, a instanceof Refused ? a : no));
   }
+}
+
+/** Goes on with the caller, now or once it is known. */
+function whenKnown(
+  access: Access | Promise<Access>,
+  refuse: (no: Refused) => void,
+  goOn: (known: Known) => void,
+): void {
+  if (access instanceof Promise) void access.then((a) => whenKnown(a, refuse, goOn));
+  else if (access instanceof Refused) refuse(access);
+  else goOn(access);
+}
+
+function lacksScope(scopes: readonly Scope[]): Refused {
+  return new Refused('forbidden', `It needs the scope ${scopes.join(' or ')}.`);
 }
 
 const NO_HEADERS: HeaderPairs = [];
 
-/** The headers of a raw call, without `traceparent`, which travels with every invocation. */
-function headersOf(req: HttpRequest): HeaderPairs {
+/** The headers of a raw call, without `traceparent`, which travels with every invocation, and without our credentials. */
+function headersOf(req: HttpRequest, gate: Gate): HeaderPairs {
   const headers: [string, string][] = [];
   req.forEach((name, value) => {
-    if (!NOT_FORWARDED.has(name)) headers.push([name, value]);
+    if (NOT_FORWARDED.has(name) || gate.isCredential(name, value)) return;
+    headers.push([name, value]);
   });
   return headers;
 }
@@ -437,7 +560,8 @@ function refusalDetail(code: ErrorCode, fn: FunctionState, scheduler: Scheduler)
   }
 }
 
-/** A stranger's text, short enough to be shown. */
+/** A stranger's text, short enough to be shown, and without a key that came to stand in it by mistake. */
 function clip(text: string): string {
-  return text.length > 100 ? `${text.slice(0, 100)}...` : text;
+  const shown = text.replace(API_KEY_TEXT, `${API_KEY_PREFIX}...`);
+  return shown.length > 100 ? `${shown.slice(0, 100)}...` : shown;
 }

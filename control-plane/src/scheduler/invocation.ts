@@ -17,6 +17,7 @@
  */
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { Form, HeaderPairs } from '@simmer/protocol/frames';
+import { ANYONE, type Caller } from '../shared/caller.ts';
 import type { PlacementKind } from '../shared/counters.ts';
 import type { FunctionState } from './function-state.ts';
 import type { Pod } from './pod.ts';
@@ -66,6 +67,8 @@ export class Invocation extends TimerNode {
   attempts = 0;
   /** Attempts that may follow the first. */
   maxRetries = 0;
+  /** Who asked for it: known before it is submitted. */
+  caller: Caller = ANYONE;
   /** The head of a raw response was told to `reply`: no other attempt may follow. */
   headed = false;
   /** Milliseconds that each attempt may take; 0: all of its time. */

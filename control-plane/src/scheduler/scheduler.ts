@@ -347,8 +347,8 @@ export class Scheduler implements InvocationOwner {
 
   // ---- ends --------------------------------------------------------------------------------------------------------
 
-  /** Ends it with an error; what still runs for it is cancelled (D1). */
-  fail(invocation: Invocation, code: ErrorCode, detail: string): void {
+  /** Ends it with an error; what still runs for it is cancelled (D1). `retryAfterSeconds`: where it is not for this to work out. */
+  fail(invocation: Invocation, code: ErrorCode, detail: string, retryAfterSeconds?: number): void {
     if (invocation.state === 'ended') return;
     const now = this.ports.now();
     const { state, fn } = invocation;
@@ -356,12 +356,12 @@ export class Scheduler implements InvocationOwner {
     else if (state === 'waiting') this.retries.leave(invocation);
     if (state !== 'receiving') fn.counters.count('failed');
     fn.counters.countError(code);
-    if (!isRefusal(code)) this.logFailure(invocation, code, detail, now);
+    if (!isRefusal(code) && !isDenial(code)) this.logFailure(invocation, code, detail, now);
     this.ended(invocation, now);
     if (state === 'streaming') invocation.reply.abort(invocation);
     else if (code !== 'cancelled' || invocation.observer !== null) {
       const again = isRefusal(code) || code === 'no_capacity';
-      const retryAfter = again ? this.retryAfterSeconds(fn, code) : undefined;
+      const retryAfter = again ? this.retryAfterSeconds(fn, code) : retryAfterSeconds;
       invocation.reply.fail(invocation, code, detail, retryAfter);
     }
     if (invocation.pod !== null) {
@@ -490,6 +490,7 @@ export class Scheduler implements InvocationOwner {
         function: fn.key,
         executionId: invocation.id,
         traceId: invocation.traceparent.slice(3, 35),
+        caller: invocation.caller.id,
         code,
         detail,
         attempts: invocation.attempts,
@@ -514,6 +515,11 @@ const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 /** At admission: nothing was done for it. */
 function isRefusal(code: ErrorCode): boolean {
   return REFUSALS.has(code);
+}
+
+/** Whoever called may not: of no concern to who watches the function. */
+function isDenial(code: ErrorCode): boolean {
+  return code === 'unauthenticated' || code === 'forbidden' || code === 'rate_limited';
 }
 
 export function ranTooLong({ dispatchedAt }: Invocation, now: number): string {

@@ -5,6 +5,7 @@
  * decision to launch or end a pod, backends, logs and metrics. Neither waits for the other: each message is a fact or
  * an order, and what is asked for may be refused later (`launch-refused`).
  */
+import type { RateLimit } from '@simmer/protocol/api-keys';
 import type { PodKind } from '@simmer/protocol/backend';
 import type { EnvelopeFault } from '@simmer/protocol/envelope';
 import type { ErrorCode } from '@simmer/protocol/errors';
@@ -179,8 +180,28 @@ export interface StartFailedMessage {
   readonly message: string;
 }
 
+/** An API key that holds. */
+export interface ApiKeyRecord {
+  readonly id: string;
+  /** Both base64url, as in the file. */
+  readonly pepper: string;
+  readonly hash: string;
+  readonly caller: Caller;
+  /** Epoch milliseconds; 0: never. */
+  readonly expiresAt: number;
+  readonly rateLimit: RateLimit | null;
+}
+
+/** Keys that are new or changed, and ids of those that hold no longer. */
+export interface ApiKeysMessage {
+  readonly type: 'api-keys';
+  readonly upsert: readonly ApiKeyRecord[];
+  readonly remove: readonly string[];
+}
+
 export type ToScheduler =
   | FunctionsMessage
+  | ApiKeysMessage
   | PodExpectedMessage
   | PodKeysMessage
   | PodStartedMessage

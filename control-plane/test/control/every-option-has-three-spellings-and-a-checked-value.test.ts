@@ -14,6 +14,7 @@ const DEFAULTS: Config = {
   podPort: 8082,
   functions: '/srv/functions',
   allowAnonymous: false,
+  apiKeys: '',
   logLevel: 'info',
   heartbeatMs: 2_000,
   maxQueuedBytes: 1_073_741_824,
@@ -46,7 +47,7 @@ const DEFAULTS: Config = {
 const OTHERS: Record<string, [string, unknown]> = {
   host: ['127.0.0.2', '127.0.0.2'],
   port: ['9000', 9000],
-  'management-host': ['::', '::'],
+  'management-host': ['127.0.0.3', '127.0.0.3'],
   'management-port': ['0', 0],
   'pod-host': ['pods.example', 'pods.example'],
   'pod-port': ['9002', 9002],
@@ -62,6 +63,7 @@ const OTHERS: Record<string, [string, unknown]> = {
   'pod-tls-secret': ['pods-tls', 'pods-tls'],
   'runtime-image': ['example/runtime:1', 'example/runtime:1'],
   'allow-anonymous': ['true', true],
+  'api-keys': ['keys.json', '/srv/keys.json'],
   'log-level': ['debug', 'debug'],
   'heartbeat-ms': ['500', 500],
   'max-queued-bytes': ['64MiB', 67_108_864],
@@ -229,7 +231,13 @@ t.test('a bad start is refused with the option, the value and what is allowed', 
       ['--host=0.0.0.0'],
       {},
       undefined,
-      'host: "0.0.0.0": a bind beyond loopback needs --allow-anonymous',
+      'host: "0.0.0.0": a bind beyond loopback needs API keys (--api-keys), or --allow-anonymous',
+    ],
+    [
+      ['--management-host=::'],
+      {},
+      undefined,
+      'management-host: "::": a bind beyond loopback needs API keys',
     ],
     [
       ['--host=localhost.example'],
@@ -258,6 +266,7 @@ t.test('loopback needs no permission, and permission opens every address', async
   for (const host of ['localhost', '127.8.9.1', '::1'])
     t.equal(configOf([`--host=${host}`]).host, host);
   t.equal(configOf(['--host=0.0.0.0', '--allow-anonymous']).host, '0.0.0.0');
+  t.equal(configOf(['--host=0.0.0.0', '--api-keys=keys.json']).host, '0.0.0.0');
 });
 
 t.test('variables of others are left alone', async (t) => {

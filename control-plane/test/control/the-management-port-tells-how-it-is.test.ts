@@ -18,6 +18,7 @@ async function setUp() {
     sinceSchedulerBeat: () => source.age,
     readiness: () => source.ready,
     metrics: () => ({ contentType: 'text/plain; version=0.0.4', body: source.page() }),
+    mayRead: async () => 'yes' as const,
   });
   const port = await server.listen('127.0.0.1', 0);
   t.teardown(() => server.close());
@@ -80,6 +81,7 @@ t.test('a port in use is an error of listen', async (t) => {
     sinceSchedulerBeat: () => 0,
     readiness: () => ({ state: 'ready' }),
     metrics: () => ({ contentType: '', body: source.page() }),
+    mayRead: async () => 'yes' as const,
   });
   await t.rejects(second.listen('127.0.0.1', port), { code: 'EADDRINUSE' });
   await second.close();

@@ -4,7 +4,13 @@ import { MemoryStore } from '../../src/scheduler/executions/memory-store.ts';
 import { bytesOf, type ExecutionRecord } from '../../src/scheduler/executions/record.ts';
 
 const BOOT = 'bootbootboot';
-const FIRST_PAGE = { functionKey: '', status: '', limit: 10, cursor: '' } as const;
+const FIRST_PAGE = {
+  mayRead: () => true,
+  functionKey: '',
+  status: '',
+  limit: 10,
+  cursor: '',
+} as const;
 
 function record(n: number, bodyBytes = 0): ExecutionRecord {
   return {
@@ -71,6 +77,9 @@ t.test('pages go from the newest to the oldest, whatever happens between them', 
   const second = await store.list({ ...FIRST_PAGE, limit: 5, cursor: first.next });
   t.same([ids(second), second.next], [[5, 4, 3, 2, 1], '']);
   t.same(ids(await store.list({ ...FIRST_PAGE, functionKey: 'default/even' })), [8, 4, 2]);
+  const mayRead = (key: string) => key !== 'default/even';
+  const some = await store.list({ ...FIRST_PAGE, limit: 2, mayRead });
+  t.same([ids(some), some.next], [[9, 7], `${BOOT}-7`]);
   await end(store, all[0] as ExecutionRecord, 1);
   t.same(ids(await store.list({ ...FIRST_PAGE, status: 'succeeded' })), [1]);
 });

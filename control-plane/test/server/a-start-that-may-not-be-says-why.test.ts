@@ -22,13 +22,17 @@ function start(...flags: string[]) {
   });
 }
 
-t.test('a bind beyond loopback needs --allow-anonymous', async (t) => {
+t.test('a bind beyond loopback needs keys, or --allow-anonymous', async (t) => {
   for (const host of ['0.0.0.0', '::', '192.0.2.1']) {
     const { status, stdout, stderr } = start('--host', host);
     t.equal(status, 1);
     t.equal(stdout, '');
-    t.match(stderr, /^simmer: host: .* beyond loopback needs --allow-anonymous\n$/);
+    t.match(stderr, /^simmer: host: .* beyond loopback needs API keys .*, or --allow-anonymous\n$/);
   }
+});
+
+t.test('keys that cannot be read stop the start', async (t) => {
+  t.match(start('--api-keys', '/nowhere/keys.json').stderr, /^simmer: api-keys: ENOENT/);
 });
 
 t.test('with it, it serves', async (t) => {

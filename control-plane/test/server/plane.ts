@@ -12,6 +12,7 @@ import { type FunctionManifest, resolveManifest } from '@simmer/protocol/manifes
 import type { FunctionSource } from '@simmer/protocol/registry';
 import { RUNTIME_ENV, RUNTIME_NODE_FLAGS } from '@simmer/protocol/runtime-environment';
 import type { Test } from 'tap';
+import { Gate } from '../../src/scheduler/access/gate.ts';
 import { AdminRequests } from '../../src/scheduler/admin-requests.ts';
 import { type Core, createCore } from '../../src/scheduler/core.ts';
 import { Forwarder } from '../../src/scheduler/forwarder.ts';
@@ -46,6 +47,7 @@ export class Plane {
   private readonly uws: Uws;
   private readonly sockets: us_listen_socket[] = [];
   private readonly timer: NodeJS.Timeout;
+  readonly gate = new Gate({ asks: false }, Date.now);
   private readonly batch = new TurnBatch();
   private pods = 0;
 
@@ -89,7 +91,7 @@ export class Plane {
       (m) => plane.posted.push(m),
       () => [],
     );
-    const ingress = new Ingress(core, admin, batch, new ExecutionIds(name), {
+    const ingress = new Ingress(core, admin, plane.gate, batch, new ExecutionIds(name), {
       ...{ host, port: 0, bootId: name, maxTimeoutMs: 60_000 },
     });
     plane.ingress = ingress;

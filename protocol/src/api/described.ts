@@ -273,6 +273,12 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
 /** Of every operation, besides what the HTTP parser answers by itself. */
 export const EVERYWHERE: readonly ErrorCode[] = ['draining'];
 
+/** Of those that need a scope, where callers have to show who they are. */
+export const BY_ACCESS: readonly ErrorCode[] = [
+  ...(['unauthenticated', 'forbidden', 'rate_limited', 'overloaded'] as const),
+  'identity_provider_unavailable',
+];
+
 /** Of those that the control thread answers, besides. */
 export const BY_CONTROL: readonly ErrorCode[] = ['overloaded', 'internal_error', 'route_not_found'];
 /** Of those that the scheduler thread answers, besides. */

@@ -8,6 +8,7 @@ import { ERRORS, type ErrorCode } from '../errors.ts';
 import { OPERATIONS, type Operation } from '../operations.ts';
 import {
   type Answer,
+  BY_ACCESS,
   BY_CONTROL,
   BY_SCHEDULER,
   DESCRIBED,
@@ -32,6 +33,13 @@ const EVERY_ANSWER: Readonly<Record<string, string>> = {
   'X-Trace-Id': 'The trace of the invocation.',
 };
 
+/** Of the limit that was met, with `rate_limited`. */
+const RATE_LIMIT: Readonly<Record<string, string>> = {
+  'RateLimit-Limit': 'Requests at once.',
+  'RateLimit-Remaining': 'Requests that are left: 0.',
+  'RateLimit-Reset': 'Seconds until all of them are there again.',
+};
+
 const TAGS: Readonly<Record<string, string>> = {
   Invocations: 'Call functions.',
   Executions: 'What has become of calls.',
@@ -53,7 +61,8 @@ const SECURITY = {
 export function errorsOf(operation: Operation): readonly ErrorCode[] {
   const described = describedOf(operation);
   const more = operation.by === 'control' ? BY_CONTROL : BY_SCHEDULER;
-  return [...new Set([...described.errors, ...EVERYWHERE, ...more])];
+  const access = operation.scopes.length === 0 ? [] : BY_ACCESS;
+  return [...new Set([...described.errors, ...access, ...EVERYWHERE, ...more])];
 }
 
 function describedOf({ method, path }: Operation): Described {
@@ -152,6 +161,8 @@ function problemResponse(status: number, codes: readonly ErrorCode[]): Json {
     headers: headersObject({
       ...EVERY_ANSWER,
       ...(again && { 'Retry-After': 'Seconds after which to try again.' }),
+      ...(status === 401 && { 'WWW-Authenticate': 'Bearer.' }),
+      ...(codes.includes('rate_limited') && RATE_LIMIT),
     }),
     content: {
       'application/problem+json': {

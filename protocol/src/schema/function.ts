@@ -109,6 +109,27 @@ export const FunctionSpecSchema = Type.Object(
       },
       { ...closed, default: {}, description: 'Bounds of what waits.' },
     ),
+    rateLimit: Type.Optional(
+      Type.Object(
+        {
+          requestsPerSecond: Type.Number({
+            minimum: 0.001,
+            maximum: 1_000_000,
+            description: 'Invocations a second, on average.',
+          }),
+          burst: Type.Integer({
+            minimum: 1,
+            maximum: 1_000_000,
+            description: 'Invocations at once, after a time without any.',
+          }),
+        },
+        {
+          ...closed,
+          description:
+            'Invocations that all callers together may ask for: a token bucket. One more is refused with 429 `rate_limited`. No limit where absent.',
+        },
+      ),
+    ),
     retry: Type.Object(
       {
         maxRetries: Type.Integer({

@@ -1,7 +1,7 @@
 /** `/v1/executions`: one, many, cancel. Answered on the scheduler's thread, which has them in memory. */
 import { keyOfUrlName, urlNameOfKey } from '@simmer/protocol/names';
 import type { Operation } from '@simmer/protocol/operations';
-import type { Caller } from '../../shared/caller.ts';
+import { type Caller, may } from '../../shared/caller.ts';
 import type { HttpReply } from '../http-reply.ts';
 import type { Executions } from './executions.ts';
 import { EXECUTION_STATUSES, type ExecutionRecord, type ExecutionStatus } from './record.ts';
@@ -84,7 +84,9 @@ export class ExecutionsApi {
     if (cursor !== '' && !EXECUTION_ID.test(cursor)) {
       return badQuery(ports, 'cursor must be the `next` of an earlier page.');
     }
+    const mayRead = (key: string) => may(ports.caller, [], key);
     const { records, next } = await this.executions.list({
+      mayRead,
       ...{ functionKey, status: status as ExecutionStatus | '', limit, cursor },
     });
     const body = { executions: records.map(viewOf), ...(next !== '' && { next }) };
@@ -93,10 +95,13 @@ export class ExecutionsApi {
 
   /** undefined: it was answered why. */
   private async find(
-    { reply, requestId }: ExecutionRequestPorts,
+    { reply, requestId, caller }: ExecutionRequestPorts,
     id: string,
   ): Promise<ExecutionRecord | undefined> {
-    const found = await this.executions.get(id);
+    const known = await this.executions.get(id);
+    // One of a function that this caller is not to see is answered as if it never was.
+    const isHidden = typeof known !== 'string' && !may(caller, [], known.functionKey);
+    const found = isHidden ? 'unknown' : known;
     if (typeof found !== 'string') return found;
     const boot = EXECUTION_ID.exec(id)?.[1];
     if (found === 'evicted') {

@@ -68,7 +68,8 @@ export class MemoryStore implements ExecutionStore {
     return this.all.get(id)?.record ?? (this.evicted.has(id) ? 'evicted' : 'unknown');
   }
 
-  async list({ functionKey, status, limit, cursor }: ExecutionFilter): Promise<ExecutionPage> {
+  async list(filter: ExecutionFilter): Promise<ExecutionPage> {
+    const { functionKey, mayRead, status, limit, cursor } = filter;
     this.expire();
     const records: ExecutionRecord[] = [];
     const newestFirst = [...this.all.values()].reverse();
@@ -77,6 +78,7 @@ export class MemoryStore implements ExecutionStore {
     for (const { record } of newestFirst) {
       if (sequenceOf(record.id) >= before) continue;
       if (functionKey !== '' && record.functionKey !== functionKey) continue;
+      if (!mayRead(record.functionKey)) continue;
       if (status !== '' && record.status !== status) continue;
       if (records.length === limit) return { records, next: records.at(-1)?.id ?? '' };
       records.push(record);

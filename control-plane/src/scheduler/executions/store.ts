@@ -7,6 +7,8 @@ import type { ExecutionRecord, ExecutionStatus } from './record.ts';
 export interface ExecutionFilter {
   /** namespace/name; '' for all. */
   readonly functionKey: string;
+  /** Those of other functions are left out. */
+  readonly mayRead: (functionKey: string) => boolean;
   /** '' for all. */
   readonly status: ExecutionStatus | '';
   readonly limit: number;

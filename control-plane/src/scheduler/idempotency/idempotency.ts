@@ -47,14 +47,8 @@ export class Idempotency extends TimerNode implements KeyedCallOwner {
    * A call with a key (`isIdempotencyKey`), which is to be its invocation's reply. Its maker binds the invocation to it, says
    * `submit` once the body has come, and tells it when the client goes.
    */
-  call(
-    fn: FunctionState,
-    callerId: string,
-    key: string,
-    request: KeyedRequest,
-    client: KeyedClient,
-  ): KeyedCall {
-    return new KeyedCall(this, fn, scopedKey(fn, callerId, key), request, client);
+  call(fn: FunctionState, key: string, request: KeyedRequest, client: KeyedClient): KeyedCall {
+    return new KeyedCall(this, fn, key, request, client);
   }
 
   /** It will be answered by another's execution, most likely: it needs no place in the queue. */
@@ -69,13 +63,15 @@ export class Idempotency extends TimerNode implements KeyedCallOwner {
   }
 
   private decide(call: KeyedCall, bodyHash: string): void {
-    const { invocation, scopedKey, fn } = call;
+    const { invocation, fn } = call;
     // Its time is over, or its client gone: it has been told.
     if (invocation.state !== 'receiving') return;
     const fingerprint = fingerprintOf(call.request, bodyHash);
-    const entry = this.store.find(scopedKey);
+    // Who calls is known by now, but was not when the call was made.
+    const scoped = scopedKey(fn, invocation.caller.id, call.key);
+    const entry = this.store.find(scoped);
     if (entry === undefined) {
-      const begun = this.store.begin(scopedKey, fingerprint, call);
+      const begun = this.store.begin(scoped, fingerprint, call);
       if (begun === 'full') {
         const detail = 'As many keys of calls that still run are kept as the platform allows.';
         this.scheduler.fail(invocation, 'idempotency_keys_full', detail);

@@ -65,7 +65,7 @@ const TOLD_BYTES_PER_TURN = 8_388_608;
 
 export class KeyedCall extends TimerNode implements KeyedClient {
   readonly fn: FunctionState;
-  readonly scopedKey: string;
+  readonly key: string;
   readonly request: KeyedRequest;
   private readonly owner: KeyedCallOwner;
   private state: CallState = { kind: 'asking' };
@@ -87,14 +87,14 @@ export class KeyedCall extends TimerNode implements KeyedClient {
   constructor(
     owner: KeyedCallOwner,
     fn: FunctionState,
-    scopedKey: string,
+    key: string,
     request: KeyedRequest,
     client: KeyedClient,
   ) {
     super();
     this.owner = owner;
     this.fn = fn;
-    this.scopedKey = scopedKey;
+    this.key = key;
     this.request = request;
     this.client = client;
   }

@@ -1,0 +1,119 @@
+/**
+ * Who calls: takes the credentials of a request and gives the caller, or why there is none.
+ *
+ *     Authorization: Bearer <key>  ·  X-Api-Key: <key>  ·  Authorization: Bearer <JWT>
+ *
+ * In that order: a key is told by its prefix, so that a handler's own Authorization may stand beside an X-Api-Key. Of a
+ * JWT that was not seen before the answer comes later: it is verified on the control thread (token-cache.ts).
+ */
+import { API_KEY_PREFIX } from '@simmer/protocol/api-keys';
+import type { ErrorCode } from '@simmer/protocol/errors';
+import type { HeaderPairs } from '@simmer/protocol/frames';
+import { KeyTable } from './key-table.ts';
+import { KNOWN_ANYONE, type Known } from './known.ts';
+import type { TokenBucket } from './token-bucket.ts';
+
+/** Why a request is not let in, as it is answered. */
+export class Refused {
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly retryAfterSeconds: number;
+  readonly headers: HeaderPairs;
+
+  constructor(
+    code: ErrorCode,
+    detail: string,
+    retryAfterSeconds = 0,
+    headers: HeaderPairs = NO_HEADERS,
+  ) {
+    this.code = code;
+    this.detail = detail;
+    this.retryAfterSeconds = retryAfterSeconds;
+    this.headers = headers;
+  }
+}
+const NO_HEADERS: HeaderPairs = [];
+
+export type Access = Known | Refused;
+
+/** What of a request it reads. */
+export interface Headers {
+  getHeader(lowerCaseName: string): string;
+}
+
+export interface GateSettings {
+  /** False: nobody is asked who they are, everyone is ANYONE. */
+  readonly asks: boolean;
+}
+
+const BEARER_KEY = `Bearer ${API_KEY_PREFIX}`;
+/** Where the key begins behind the usual spelling. */
+const KEY_AT = BEARER_KEY.length - API_KEY_PREFIX.length;
+const BEARER = /^bearer +(?=.)/i;
+
+const MISSING = new Refused(
+  'unauthenticated',
+  'Credentials are needed: Authorization: Bearer, or X-Api-Key.',
+);
+const UNKNOWN = new Refused('unauthenticated', 'The API key is not known, or holds no longer.');
+
+export class Gate {
+  /** Where false, no header is to be read. */
+  readonly asks: boolean;
+  readonly keys: KeyTable;
+
+  /** `wallClock` gives epoch milliseconds. */
+  constructor(settings: GateSettings, wallClock: () => number) {
+    this.asks = settings.asks;
+    this.keys = new KeyTable(wallClock);
+  }
+
+  /** Reads what it needs of the request now. */
+  callerOfRequest(request: Headers): Access | Promise<Access> {
+    if (!this.asks) return KNOWN_ANYONE;
+    const authorization = request.getHeader('authorization');
+    if (authorization.startsWith(BEARER_KEY)) return this.callerOfKey(authorization, KEY_AT);
+    return this.callerOf(authorization, request.getHeader('x-api-key'));
+  }
+
+  /** By the values of the two headers; '' for one that is not there. */
+  callerOf(authorization: string, apiKey: string): Access | Promise<Access> {
+    if (!this.asks) return KNOWN_ANYONE;
+    const scheme = BEARER.exec(authorization)?.[0].length ?? 0;
+    if (scheme > 0 && authorization.startsWith(API_KEY_PREFIX, scheme)) {
+      return this.callerOfKey(authorization, scheme);
+    }
+    if (apiKey.startsWith(API_KEY_PREFIX)) return this.callerOfKey(apiKey, 0);
+    return authorization === '' && apiKey === '' ? MISSING : UNKNOWN;
+  }
+
+  /** Takes one request off the caller's own limit. */
+  limit(known: Known, now: number): Refused | undefined {
+    const { bucket } = known;
+    if (bucket === null || bucket.take(now)) return undefined;
+    return rateLimited('The caller', bucket, now);
+  }
+
+  /** Whether a header holds what callers show to us: no handler is to see it. */
+  isCredential(lowerCaseName: string, value: string): boolean {
+    if (!this.asks) return false;
+    if (lowerCaseName !== 'authorization' && lowerCaseName !== 'x-api-key') return false;
+    return value.includes(API_KEY_PREFIX);
+  }
+
+  private callerOfKey(text: string, at: number): Access {
+    return this.keys.find(text, at) ?? UNKNOWN;
+  }
+}
+
+/** 429 with the fields that clients' libraries read: draft-ietf-httpapi-ratelimit-headers-06. */
+export function rateLimited(whose: string, bucket: TokenBucket, now: number): Refused {
+  const { requestsPerSecond, burst } = bucket.limit;
+  const detail = `${whose} may make ${requestsPerSecond} requests a second, ${burst} at once.`;
+  const reset = Math.ceil(bucket.fullInMs(now) / 1_000);
+  return new Refused('rate_limited', detail, Math.max(1, Math.ceil(bucket.waitMs(now) / 1_000)), [
+    ['ratelimit-limit', String(burst)],
+    ['ratelimit-remaining', String(bucket.remaining(now))],
+    ['ratelimit-reset', String(reset)],
+  ]);
+}
