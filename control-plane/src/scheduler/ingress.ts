@@ -370,7 +370,13 @@ export class Ingress {
         if (keyed !== null) keyed.clientGone();
         else if (execution.isAsking) scheduler.clientGone(invocation);
       });
-      this.take(res, invocation, declared, keyed === null ? submit : () => keyed.submit(), identified);
+      this.take(
+        res,
+        invocation,
+        declared,
+        keyed === null ? submit : () => keyed.submit(),
+        identified,
+      );
       return;
     }
     const now = scheduler.ports.now();
