@@ -31,7 +31,7 @@ import type {
 } from './shared/messages.ts';
 
 const BEAT_INTERVAL_MS = 250;
-/** What pods get to exit by themselves once all work is done or given up. */
+/** What pods get to exit by themselves once all work is done or given up, and callbacks at least. */
 const POD_STOP_GRACE_MS = 2_000;
 /** Beyond all graces: the control thread does not answer, end anyway. */
 const LAST_RESORT_MS = 5_000;
@@ -58,7 +58,12 @@ async function serve(config: Config): Promise<void> {
   const batch = new TurnBatch();
 
   let worker: Worker | null = null;
-  const post = (message: ToControl): void => worker?.postMessage(message);
+  // The bytes of a callback are nobody else's (executions/view.ts): they move.
+  const post = (message: ToControl): void =>
+    worker?.postMessage(
+      message,
+      message.type === 'callback' ? [message.body.buffer as ArrayBuffer] : [],
+    );
   const now = (): number => performance.now();
   const core = createCore(
     {
@@ -82,6 +87,7 @@ async function serve(config: Config): Promise<void> {
         maxBytes: config.idempotencyKeysMaxBytes,
         maxAgeMs: config.idempotencyKeysMaxAgeMs,
       },
+      callbackAllow: config.callbackAllow,
     },
   );
   const { scheduler } = core;
@@ -213,8 +219,9 @@ async function serve(config: Config): Promise<void> {
       // After the answers of this turn have been written.
       setImmediate(() => {
         logs.flush(post);
-        post({ type: 'stop', graceMs: POD_STOP_GRACE_MS });
-        setTimeout(exit, POD_STOP_GRACE_MS + LAST_RESORT_MS);
+        const callbackGraceMs = Math.max(giveUpAt - now(), POD_STOP_GRACE_MS);
+        post({ type: 'stop', graceMs: POD_STOP_GRACE_MS, callbackGraceMs });
+        setTimeout(exit, callbackGraceMs + LAST_RESORT_MS);
       });
     }, DRAIN_POLL_MS);
   }

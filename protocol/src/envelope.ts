@@ -1,10 +1,19 @@
-/** The JSON body of `:invoke` and `:enqueue`: `{input, metadata}`, both of which may be left out. */
+/** The JSON body of `:invoke` and `:enqueue`: `{input, metadata}`, both of which may be left out; `:enqueue` knows `callbackUrl`, too. */
 import type { ErrorCode } from './errors.ts';
 
 export interface EnvelopeFault {
-  readonly code: Extract<ErrorCode, 'invalid_json' | 'invalid_envelope'>;
+  readonly code: Extract<ErrorCode, 'invalid_json' | 'invalid_envelope' | 'invalid_callback_url'>;
   readonly message: string;
 }
+
+/** What the platform itself reads of an envelope. */
+export type EnvelopeReading =
+  | { readonly fault: EnvelopeFault }
+  | {
+      readonly fault: undefined;
+      /** undefined: the function's own, where it has one. null: none. Any text: whether it is a URL is for others to say. */
+      readonly callbackUrl: string | null | undefined;
+    };
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -23,12 +32,20 @@ export function envelopeFault(value: unknown): EnvelopeFault | undefined {
 
 const utf8 = new TextDecoder();
 
-/** What is wrong with the bytes of one; none at all are an empty envelope. Takes about 4 ms a MiB. */
-export function envelopeFaultOf(body: Uint8Array): EnvelopeFault | undefined {
-  if (body.length === 0) return undefined;
+/** Reads the bytes of one; none at all are an empty envelope. Takes about 4 ms a MiB. */
+export function readEnvelope(body: Uint8Array): EnvelopeReading {
+  if (body.length === 0) return { fault: undefined, callbackUrl: undefined };
+  let value: unknown;
   try {
-    return envelopeFault(JSON.parse(utf8.decode(body)));
+    value = JSON.parse(utf8.decode(body));
   } catch (error) {
-    return { code: 'invalid_json', message: (error as Error).message };
+    return { fault: { code: 'invalid_json', message: (error as Error).message } };
   }
+  const fault = envelopeFault(value);
+  if (fault !== undefined) return { fault };
+  const { callbackUrl } = value as { callbackUrl?: unknown };
+  if (callbackUrl === undefined || callbackUrl === null || typeof callbackUrl === 'string') {
+    return { fault: undefined, callbackUrl };
+  }
+  return { fault: { code: 'invalid_callback_url', message: 'callbackUrl must be a string' } };
 }

@@ -71,6 +71,11 @@ export const ERRORS = {
     title: 'Not an invocation envelope',
     help: 'The body of `:invoke` is JSON, but not an object, or its `metadata` is not an object.',
   },
+  invalid_callback_url: {
+    status: 400,
+    title: 'Bad callbackUrl',
+    help: "`callbackUrl` must be an absolute http or https URL of at most 2048 characters, without a user name or password, and must not lead to this machine or to link-local, multicast or metadata addresses unless the operator's `callback-allow` names them.",
+  },
   bad_input: {
     status: 400,
     title: 'The handler refused the input',

@@ -41,6 +41,12 @@ export const OPERATIONS: readonly Operation[] = [
   { method: 'ANY', path: '/fn/{name}/{path...}', scopes: ['invoke'], by: 'invocation' },
   { method: 'GET', path: '/v1/functions', scopes: ['read'], by: 'control' },
   { method: 'GET', path: '/v1/functions/{name}', scopes: ['read'], by: 'control' },
+  {
+    method: 'GET',
+    path: '/v1/functions/{name}/callback-key',
+    scopes: ['write'],
+    by: 'control',
+  },
   { method: 'GET', path: '/v1/pools', scopes: ['read'], by: 'control' },
   { method: 'GET', path: '/v1/pools/{name}', scopes: ['read'], by: 'control' },
   { method: 'GET', path: '/v1/executions', scopes: ['invoke', 'read'], by: 'executions' },

@@ -52,6 +52,7 @@ export async function assemble(
     maxQueuedBytes: 2 ** 30,
     executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
     idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
+    callbackAllow: [],
   });
   const podServer = await servePods(uws, core.scheduler, batch, {
     host: '127.0.0.1',

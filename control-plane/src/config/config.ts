@@ -50,6 +50,17 @@ export interface Config {
   readonly idempotencyKeysMax: number;
   readonly idempotencyKeysMaxBytes: number;
   readonly idempotencyKeysMaxAgeMs: number;
+  /** Path of a file; '' : a random secret, or on Kubernetes that of the control plane. */
+  readonly callbackSecret: string;
+  /** Host names, addresses and networks that callbacks may go to although they would not. */
+  readonly callbackAllow: readonly string[];
+  /** Of one callback: attempts, milliseconds for each, milliseconds for all. */
+  readonly callbackAttempts: number;
+  readonly callbackTimeoutMs: number;
+  readonly callbackMaxAgeMs: number;
+  /** Callbacks pending: their number and bytes. */
+  readonly callbacksMax: number;
+  readonly callbacksMaxBytes: number;
   /** Largest X-Timeout-Ms. */
   readonly maxTimeoutMs: number;
   /** Longest header block of a request. */

@@ -3,6 +3,7 @@
  * docs/configuration.md, the three spellings and the checks are all made from it.
  */
 import { isIP } from 'node:net';
+import { allowedTargetOf } from '../shared/callback-targets.ts';
 import type { Config } from './config.ts';
 
 /** Where an option can be set, strongest first. */
@@ -351,6 +352,58 @@ export const OPTIONS: readonly Option[] = [
     milliseconds(1_000, 30 * DAY_MS),
     DAY_MS,
     'How long an idempotency key is kept after its call has ended.',
+  ),
+  option(
+    'callback-secret',
+    'callbackSecret',
+    text('FILE', 'the path of a file', /^[^\0]+$/),
+    '',
+    'File of at least 32 random bytes that the keys are derived from which sign callbacks. By default a random secret for as long as this process runs; on Kubernetes one that the control plane keeps in its Secret.',
+  ),
+  option(
+    'callback-allow',
+    'callbackAllow',
+    list(
+      'host names, IP addresses or networks (10.0.0.0/8), separated by commas',
+      (text): text is string => allowedTargetOf(text) !== undefined,
+    ),
+    [],
+    'Where callbacks may go although it is this machine, or a link-local, multicast or metadata address.',
+  ),
+  option(
+    'callback-attempts',
+    'callbackAttempts',
+    integer(1, 100, 'attempts'),
+    12,
+    'Attempts to deliver a callback, the first included.',
+  ),
+  option(
+    'callback-timeout-ms',
+    'callbackTimeoutMs',
+    milliseconds(10, 300_000),
+    10_000,
+    'Time that a receiver of callbacks has to answer.',
+  ),
+  option(
+    'callback-max-age-ms',
+    'callbackMaxAgeMs',
+    milliseconds(100, 7 * DAY_MS),
+    3_600_000,
+    'Time for all attempts of a callback.',
+  ),
+  option(
+    'callbacks-max',
+    'callbacksMax',
+    integer(1, 10_000_000, 'callbacks'),
+    10_000,
+    'Callbacks that may be pending; one more goes to the dead letters at once.',
+  ),
+  option(
+    'callbacks-max-bytes',
+    'callbacksMaxBytes',
+    bytes(MIB, 1_024 * GIB),
+    64 * MIB,
+    'Memory for the bodies of pending callbacks; what is over it goes to the dead letters at once.',
   ),
   option(
     'max-timeout-ms',

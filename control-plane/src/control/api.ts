@@ -21,11 +21,13 @@ export interface ApiOptions {
     readonly defaultBackend: string;
   };
   readonly memory: SharedArrayBuffer;
+  /** What signs the callbacks of a function. */
+  readonly callbackKey: (functionKey: string) => string;
   /** The keeper's clock: what its records' times are measured by. */
   readonly now: () => number;
 }
 
-const ROUTE = /^\/v1\/(functions|pools)(?:\/([^/]*))?$/;
+const ROUTE = /^\/v1\/(functions|pools)(?:\/([^/]*)(\/callback-key)?)?$/;
 
 export class Api {
   private readonly options: ApiOptions;
@@ -43,7 +45,7 @@ export class Api {
       return { type: 'http-response', requestId, status: 200, ...page };
     }
     const route = ROUTE.exec(request.path);
-    const [, collection, urlName] = route ?? [];
+    const [, collection, urlName, part] = route ?? [];
     if (collection === undefined) {
       return this.fail(request, 'route_not_found', `There is no route ${request.path}.`);
     }
@@ -67,6 +69,10 @@ export class Api {
       const pool = seen(this.options.pools.pool(key));
       if (!pool) {
         return this.fail(request, 'function_not_found', `There is no function ${urlName}.`);
+      }
+      if (part !== undefined) {
+        const key = this.options.callbackKey(pool.key);
+        return respond(request, 200, 'application/json', { key });
       }
       return respond(request, 200, 'application/json', this.functionDetail(pool));
     }

@@ -121,9 +121,10 @@ function standingDown(election: LeaderElection, backend: KubernetesBackend | und
   };
 }
 
-function partsOfKeys({ keys, caPem, certFile, keyFile }: ControlPlaneKeys, config: Config) {
-  if (config.podPlain) return { keys: { keys } };
-  return { keys: { keys, tls: { certFile, keyFile } }, ca: caPem };
+function partsOfKeys(own: ControlPlaneKeys, config: Config) {
+  const { keys, caPem, certFile, keyFile, callbackSecret } = own;
+  if (config.podPlain) return { keys: { keys }, callbackSecret };
+  return { keys: { keys, tls: { certFile, keyFile } }, ca: caPem, callbackSecret };
 }
 
 async function patiently<T>(what: () => Promise<T>, log: Log): Promise<T> {

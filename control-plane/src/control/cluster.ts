@@ -31,6 +31,8 @@ export interface Cluster {
   readonly backend?: Backend;
   readonly election?: Election;
   readonly keys?: Omit<PodKeysMessage, 'type'>;
+  /** What the keys are derived from that sign callbacks; every control plane's is the same. */
+  readonly callbackSecret?: Uint8Array;
   /** PEM. */
   readonly ca?: string;
   vitals(): ClusterVitals;

@@ -8,10 +8,10 @@
  */
 import type { PoolStatus } from '@simmer/k8s/status/pool-status';
 import type { Backend } from '@simmer/protocol/backend';
-import { envelopeFaultOf } from '@simmer/protocol/envelope';
+import { readEnvelope } from '@simmer/protocol/envelope';
 import type { Registry, RegistrySnapshot } from '@simmer/protocol/registry';
 import { version } from '../config/config.ts';
-import { FunctionCounters, ProcessCounters } from '../shared/counters.ts';
+import { FunctionCounters, OTHER_SLOT, ProcessCounters } from '../shared/counters.ts';
 import type { ControlThreadData, Successor, ToControl, ToScheduler } from '../shared/messages.ts';
 import { ApiKeyFiles } from './access/api-key-files.ts';
 import { ApiKeys } from './access/api-keys.ts';
@@ -19,6 +19,7 @@ import { guardOf } from './access/guard.ts';
 import { Api } from './api.ts';
 import { logPodLine } from './backends/pod-log.ts';
 import { type Command, ProcessBackend } from './backends/process.ts';
+import { type CallbackParts, createCallbacks } from './callbacks/create.ts';
 import { systemClock } from './clock.ts';
 import type { Cluster } from './cluster.ts';
 import { createLog, type Log, type LogSink } from './log.ts';
@@ -52,6 +53,7 @@ interface Parts {
   readonly keeper: PoolKeeper;
   readonly registry: Registry;
   readonly api: Api;
+  readonly callbacks: CallbackParts;
 }
 
 export class Control {
@@ -80,6 +82,7 @@ export class Control {
       functions: () => this.parts?.keeper.pools() ?? [],
       now: systemClock.epoch,
       cluster: () => this.cluster?.vitals(),
+      callbacks: () => this.parts?.callbacks.callbacks ?? { pending: 0, pendingBytes: 0 },
     });
     this.management = new ManagementServer({
       sinceSchedulerBeat: () => this.counters.sinceBeat('scheduler', systemClock.epoch()),
@@ -121,7 +124,12 @@ export class Control {
       if (!(await this.waitToLead(this.cluster))) return;
     }
     this.enter('reading');
-    const parts = this.assemble();
+    let parts: Parts;
+    try {
+      parts = this.assemble();
+    } catch (error) {
+      return this.failStart((error as Error).message);
+    }
     this.parts = parts;
     try {
       await parts.keeper.findPods();
@@ -189,8 +197,17 @@ export class Control {
         log,
         isLocal: (spec) => (spec.backend ?? config.backends[0]) === 'process',
       });
-    const api = new Api({ pools: keeper, memory: data.counters, now: systemClock.now });
-    return { backends, keeper, registry, api };
+    const callbacks = createCallbacks({
+      ...{ config, log, send },
+      countersOf: (key) =>
+        new FunctionCounters(data.counters, keeper.pool(key)?.slot ?? OTHER_SLOT),
+    });
+    if (cluster?.callbackSecret) callbacks.setSecret(cluster.callbackSecret);
+    const api = new Api({
+      ...{ pools: keeper, memory: data.counters, now: systemClock.now },
+      callbackKey: callbacks.keyOf,
+    });
+    return { backends, keeper, registry, api, callbacks };
   }
 
   /** A message from the scheduler. */
@@ -220,7 +237,12 @@ export class Control {
         break;
       case 'check-envelope': {
         const { requestId, body } = message;
-        this.options.send({ type: 'envelope-checked', requestId, fault: envelopeFaultOf(body) });
+        this.options.send({ type: 'envelope-checked', requestId, reading: readEnvelope(body) });
+        break;
+      }
+      case 'callback': {
+        const { type: _, ...callback } = message;
+        this.parts?.callbacks.callbacks.deliver(callback);
         break;
       }
       case 'serving':
@@ -234,7 +256,7 @@ export class Control {
         keeper?.drain();
         break;
       case 'stop':
-        void this.stop(message.graceMs);
+        void this.stop(message.graceMs, message.callbackGraceMs);
         break;
     }
   }
@@ -250,10 +272,13 @@ export class Control {
     this.options.send({ type: 'successor', successor });
   }
 
-  private async stop(graceMs: number): Promise<void> {
+  private async stop(graceMs: number, callbackGraceMs: number): Promise<void> {
     this.state = 'draining';
     await this.parts?.registry.close();
-    await this.parts?.keeper.stop(graceMs);
+    await Promise.all([
+      this.parts?.keeper.stop(graceMs),
+      this.parts?.callbacks.callbacks.close(callbackGraceMs),
+    ]);
     await this.close();
     this.options.send({ type: 'stopped' });
   }

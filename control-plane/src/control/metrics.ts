@@ -40,6 +40,8 @@ export interface MetricsOptions {
   readonly now: () => number;
   /** Where there is one. */
   readonly cluster?: () => ClusterVitals | undefined;
+  /** Callbacks that are pending, and the bytes of their bodies. */
+  readonly callbacks?: () => { readonly pending: number; readonly pendingBytes: number };
 }
 
 /** How the link to the Kubernetes API is. */
@@ -185,6 +187,20 @@ const FAMILIES: readonly Family[] = [
   counter('simmer_pods_lost_total', 'Pods that ended while they served.', (c) => [
     ['', c.counter('podsLost')],
   ]),
+  counter('simmer_callbacks_delivered_total', 'Callbacks that their receivers took.', (c) => [
+    ['', c.counter('delivered')],
+  ]),
+  counter('simmer_callback_attempts_failed_total', 'Attempts to deliver that failed.', (c) => [
+    ['', c.counter('deliveriesFailed')],
+  ]),
+  counter('simmer_callbacks_dead_total', 'Callbacks that were given up.', (c) => [
+    ['', c.counter('callbacksDead')],
+  ]),
+  histogram(
+    'simmer_callback_delivery_seconds',
+    'From the end of an execution until the receiver of its callback took it.',
+    [['', 'callback']],
+  ),
   histogram('simmer_invocation_duration_seconds', 'From the arrival of a request to its answer.', [
     ['', 'latency'],
   ]),
@@ -266,8 +282,21 @@ export class Metrics {
       `${keyBytes} ${own.idempotencyBytes}\n`,
       head(evictions, 'counter', 'Idempotency keys that made room for others.'),
       `${evictions} ${own.idempotencyEvictions}\n`,
+      ...this.callbackFamilies(),
       ...this.clusterFamilies(),
     ].join('');
+  }
+
+  private callbackFamilies(): string[] {
+    const callbacks = this.options.callbacks?.();
+    if (callbacks === undefined) return [];
+    const { pending, pendingBytes } = callbacks;
+    return [
+      head('simmer_callbacks_pending', 'gauge', 'Callbacks that are neither taken nor given up.'),
+      `simmer_callbacks_pending ${pending}\n`,
+      head('simmer_callbacks_pending_bytes', 'gauge', 'Bodies of the callbacks that are pending.'),
+      `simmer_callbacks_pending_bytes ${pendingBytes}\n`,
+    ];
   }
 
   private clusterFamilies(): string[] {

@@ -1,4 +1,5 @@
 /** Puts the scheduler's core together: the parts refer to each other, and whoever drives it (main.ts, tests, benchmarks) needs all. */
+import { CallbackTargets } from '../shared/callback-targets.ts';
 import { ProcessCounters } from '../shared/counters.ts';
 import type { ToScheduler } from '../shared/messages.ts';
 import { EnvelopeChecks } from './executions/envelope-checks.ts';
@@ -17,6 +18,8 @@ import { TimingWheel } from './timing-wheel.ts';
 export interface CoreLimits extends SchedulerLimits {
   readonly executions: MemoryStoreLimits;
   readonly idempotency: KeyStoreLimits;
+  /** Where callbacks may go although they would not: entries of `callback-allow`. */
+  readonly callbackAllow: readonly string[];
 }
 
 export interface Core {
@@ -45,9 +48,14 @@ export function createCore(
   const pods = new PodLifecycle(scheduler, wallClock);
   const sendOff = new SendOff(scheduler, functions);
   const checks = new EnvelopeChecks(ports.post);
+  const targets = new CallbackTargets(limits.callbackAllow);
   const executions = new Executions(scheduler, new MemoryStore(limits.executions, wallClock), {
     wallClock,
     checkEnvelope: (body) => checks.check(body),
+    callbackFault(url) {
+      const parsed = targets.parse(url);
+      return parsed.ok ? undefined : parsed.reason;
+    },
   });
   const idempotency = new Idempotency(scheduler, executions, limits.idempotency);
   scheduler.misses = misses;

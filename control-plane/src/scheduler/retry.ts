@@ -1,12 +1,10 @@
 /**
- * The retry policy: whether an attempt that failed is followed by another, and after what delay. Pure.
- *
- * Exponential backoff with full jitter (Brooker, "Exponential backoff and jitter", AWS Architecture Blog, 2015): a delay
- * between none and base x 2^(retries made), at most the cap. A synchronous caller waits, so only a lost pod, which says
- * nothing against the call itself, is made good for it.
+ * The retry policy: whether an attempt that failed is followed by another, and after what delay. Pure. A synchronous
+ * caller waits, so only a lost pod, which says nothing against the call itself, is made good for it.
  */
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { RetryCause } from '@simmer/protocol/retry';
+import { fullJitter } from '../shared/full-jitter.ts';
 
 export interface RetryInput {
   /** undefined: nothing that another attempt could change. */
@@ -39,13 +37,10 @@ export function decideRetry(r: RetryInput): RetryDecision {
     return { retry: false, why: 'not_retryable' };
   }
   if (r.attempts > r.maxRetries) return { retry: false, why: 'exhausted' };
-  const delayMs = r.retryAfterMs ?? backoffMs(r);
+  const delayMs =
+    r.retryAfterMs ?? fullJitter(r.random, r.baseDelayMs, r.maxDelayMs, r.attempts - 1);
   if (delayMs >= r.remainingMs) return { retry: false, why: 'deadline' };
   return { retry: true, delayMs };
-}
-
-function backoffMs({ random, maxDelayMs, baseDelayMs, attempts }: RetryInput): number {
-  return random * Math.min(maxDelayMs, baseDelayMs * 2 ** (attempts - 1));
 }
 
 const CAUSES: Partial<Record<ErrorCode, RetryCause>> = {

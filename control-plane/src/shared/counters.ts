@@ -1,8 +1,9 @@
 /**
  * Counters, gauges and histograms of the warm path, in memory that both threads share.
  *
- * The scheduler alone writes (plain stores: one writer, no read-modify-write race); the control thread reads when
- * Prometheus scrapes, so a value may be one event behind its neighbour, never torn. Doubles hold integers to 2^53.
+ * The scheduler alone writes, save what is told of callbacks, which the control thread alone does (plain stores: one writer
+ * for each value, no read-modify-write race); the control thread reads when Prometheus scrapes, so a value may be one event
+ * behind its neighbour, never torn. Doubles hold integers to 2^53.
  *
  * One block a function, plus one (slot 0, `OTHER_SLOT`) shared by the functions past the bound on labels, and a header
  * with the two threads' beats.
@@ -47,6 +48,10 @@ export const RARE_COUNTERS = [
   /** Calls whose idempotency key was known: they joined its execution, or got its answer. */
   'idempotentAttaches',
   'idempotentReplays',
+  // Of callbacks.
+  'delivered',
+  'deliveriesFailed',
+  'callbacksDead',
 ] as const;
 export type Counter = (typeof COUNTERS)[number] | (typeof RARE_COUNTERS)[number];
 
@@ -61,7 +66,8 @@ export type MissKind = (typeof MISSES)[number];
 /**
  * `latency`: from the request's arrival to its answer. `wait`: from arrival to dispatch, 0 for those that found a free
  * slot. The rest are a cold start's phases: `launch` order to process, `connect` process to accepted hello, `load` hello
- * to ready, `ready` order to ready, `firstResult` order to the first result.
+ * to ready, `ready` order to ready, `firstResult` order to the first result. `callback`: from an execution's end until its
+ * receiver took it.
  */
 export const HISTOGRAMS = [
   'latency',
@@ -71,6 +77,7 @@ export const HISTOGRAMS = [
   'load',
   'ready',
   'firstResult',
+  'callback',
 ] as const;
 export type HistogramName = (typeof HISTOGRAMS)[number];
 

@@ -7,7 +7,7 @@
  */
 import type { RateLimit } from '@simmer/protocol/api-keys';
 import type { PodKind } from '@simmer/protocol/backend';
-import type { EnvelopeFault } from '@simmer/protocol/envelope';
+import type { EnvelopeReading } from '@simmer/protocol/envelope';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { FunctionSpec } from '@simmer/protocol/manifest';
 import type { FunctionSource } from '@simmer/protocol/registry';
@@ -137,7 +137,14 @@ export interface HandOverMessage {
 export interface EnvelopeCheckedMessage {
   readonly type: 'envelope-checked';
   readonly requestId: number;
-  readonly fault: EnvelopeFault | undefined;
+  readonly reading: EnvelopeReading;
+}
+
+/** Nothing delivers this callback any more; `reason` is for a person. */
+export interface CallbackDeadMessage extends Omit<CallbackMessage, 'type'> {
+  readonly type: 'callback-dead';
+  readonly attempts: number;
+  readonly reason: string;
 }
 
 export interface HttpResponseMessage {
@@ -212,6 +219,7 @@ export type ToScheduler =
   | DrainPodMessage
   | HandOverMessage
   | HttpResponseMessage
+  | CallbackDeadMessage
   | EnvelopeCheckedMessage
   | StoppedMessage
   | SuccessorMessage
@@ -282,6 +290,19 @@ export interface CheckEnvelopeMessage {
   readonly body: Uint8Array;
 }
 
+/** An execution has ended: to be told to this URL. Answered by `callback-dead`, or not at all. */
+export interface CallbackMessage {
+  readonly type: 'callback';
+  readonly executionId: string;
+  readonly functionKey: string;
+  /** As it was given: it was good then. */
+  readonly url: string;
+  /** Of the execution. */
+  readonly traceparent: string;
+  /** JSON, as `GET /v1/executions/{id}` answers it. */
+  readonly body: Uint8Array;
+}
+
 /** A rare request of the public port. `pods` only for /v1/pools and below. */
 export interface HttpRequestMessage {
   readonly type: 'http-request';
@@ -299,10 +320,11 @@ export interface HttpRequestMessage {
   readonly pods: readonly PodSnapshot[];
 }
 
-/** Invocations are drained: end the pods, then answer `stopped`. */
+/** Invocations are drained: end the pods and what is pending of callbacks, then answer `stopped`. */
 export interface StopMessage {
   readonly type: 'stop';
   readonly graceMs: number;
+  readonly callbackGraceMs: number;
 }
 
 /** Clients and pods can connect: this control plane may tell the others that it leads. */
@@ -334,6 +356,7 @@ export type ToControl =
   | LogMessage
   | HttpRequestMessage
   | CheckEnvelopeMessage
+  | CallbackMessage
   | ServingMessage
   | SucceedMessage
   | HandedOverMessage

@@ -92,6 +92,7 @@ function setUp() {
     },
     memory,
     now: () => NOW,
+    callbackKey: (key) => `key of ${key}`,
   });
   const get = (path: string, pods: PodSnapshot[] = []) => {
     const answer = api.answer({

@@ -124,7 +124,7 @@ t.test('from the first scan to the last pod', async (t) => {
 
   s.send({ type: 'drain' });
   await until('not ready', async () => (await management('/readyz')).status === 503);
-  s.send({ type: 'stop', graceMs: 5_000 });
+  s.send({ type: 'stop', graceMs: 5_000, callbackGraceMs: 0 });
   await s.get('stopped');
   const expected = s.received.filter((m) => m.type === 'pod-expected').map((m) => m.podId);
   const exited = s.received.filter((m) => m.type === 'pod-exited').map((m) => m.podId);
@@ -156,7 +156,7 @@ t.test('a refused manifest is logged once, with file, line, field and reason', a
     },
   ]);
   t.equal(lines.length, 1);
-  control.onMessage({ type: 'stop', graceMs: 0 });
+  control.onMessage({ type: 'stop', graceMs: 0, callbackGraceMs: 0 });
   await until('it stopped', () => sent.some((m) => m.type === 'stopped'));
 });
 

@@ -19,6 +19,7 @@ function record(n: number, bodyBytes = 0): ExecutionRecord {
     status: 'queued',
     request: { traceparent: '', body: new Uint8Array(bodyBytes), timeoutMs: 1, maxRetries: 0 },
     traceId: '',
+    callbackUrl: '',
     createdAt: 0,
     deadlineAt: 0,
     endedAt: null,

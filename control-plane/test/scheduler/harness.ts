@@ -97,6 +97,7 @@ export class Harness {
         maxQueuedBytes,
         executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
         idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
+        callbackAllow: [],
       },
     );
   }

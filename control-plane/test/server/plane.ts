@@ -65,6 +65,7 @@ export class Plane {
       maxQueuedBytes: 2 ** 30,
       executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
       idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
+      callbackAllow: [],
     });
     this.timer = setInterval(() => this.core.wheel.advance(performance.now()), TICK_MS);
   }

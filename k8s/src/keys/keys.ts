@@ -1,8 +1,9 @@
 /**
  * The control plane's own keys, in a Secret of its own namespace, so that every replica and every later process has the
- * same: session keys, which prove pods that reconnect, and the CA of the pod port.
+ * same: session keys, which prove pods that reconnect, the CA of the pod port, and what callbacks are signed with.
  *
- *     Secret simmer-keys:  ca.crt, ca.key (PEM) · sessions.json: [{id, key, createdAt}], the first signs, all verify
+ *     Secret simmer-keys:  ca.crt, ca.key (PEM) · sessions.json: [{id, key, createdAt}], the first signs, all verify ·
+ *                          callback-secret: base64url, never renewed, since receivers hold keys that are derived from it
  *
  * Invariants:
  *  1. Whoever is first makes them; everyone uses what is stored.
@@ -19,7 +20,8 @@ import { isUsableCa, type KeyPair, makeCa, makeServerCertificate } from './certi
 
 export const KEYS_SECRET = 'simmer-keys';
 const SESSIONS = 'sessions.json';
-const SESSION_KEY_BYTES = 32;
+const CALLBACK_SECRET = 'callback-secret';
+const KEY_BYTES = 32;
 /** A start that finds the signing key older than this puts a new one before it. */
 const ROTATE_AFTER_MS = 30 * 86_400_000;
 /** The signing one and the one before (2). */
@@ -35,6 +37,8 @@ export interface SessionKey {
 export interface ControlPlaneKeys {
   /** The first signs, all verify. */
   readonly keys: readonly SessionKey[];
+  /** What the keys are derived from that sign callbacks. */
+  readonly callbackSecret: Uint8Array;
   /** What pods verify the pod port with. */
   readonly caPem: string;
   /** PEM files: what the pod port shows. Good for POD_TLS_NAME. */
@@ -75,6 +79,7 @@ export async function ensureKeys(
   await writeFile(keyFile, server.key, { mode: 0o600 });
   return {
     keys: stored.sessions.map(({ id, key }) => ({ id, key: Buffer.from(key, 'base64url') })),
+    callbackSecret: Buffer.from(stored.callbackSecret, 'base64url'),
     caPem,
     certFile,
     keyFile,
@@ -94,6 +99,8 @@ interface StoredSession {
 interface Stored {
   readonly ca: KeyPair;
   readonly sessions: readonly StoredSession[];
+  /** base64url */
+  readonly callbackSecret: string;
 }
 
 async function ensureStored(api: Api, namespace: string, now: number): Promise<Stored> {
@@ -123,26 +130,37 @@ async function renewed(stored: Stored | undefined, now: number): Promise<Stored>
   const [current] = stored?.sessions ?? [];
   const young = current !== undefined && now - current.createdAt < ROTATE_AFTER_MS;
   const usable = stored !== undefined && isUsableCa(stored.ca, now);
-  if (stored && young && usable) return stored;
+  const signs = stored !== undefined && isKey(stored.callbackSecret);
+  if (stored && young && usable && signs) return stored;
   const before = stored?.sessions ?? [];
   return {
     ca: usable ? stored.ca : await makeCa(now),
     sessions: young ? before : [newSession(now), ...before].slice(0, KEPT_KEYS), // 2
+    callbackSecret: signs ? stored.callbackSecret : newKey(),
   };
 }
 
 function newSession(now: number): StoredSession {
   return {
     id: randomBytes(4).toString('hex'),
-    key: randomBytes(SESSION_KEY_BYTES).toString('base64url'),
+    key: newKey(),
     createdAt: now,
   };
+}
+
+function newKey(): string {
+  return randomBytes(KEY_BYTES).toString('base64url');
+}
+
+function isKey(text: string): boolean {
+  return Buffer.from(text, 'base64url').length >= KEY_BYTES;
 }
 
 function read(secret: KubeObject): Stored {
   return {
     ca: { cert: textIn(secret, 'ca.crt'), key: textIn(secret, 'ca.key') },
     sessions: sessionsIn(textIn(secret, SESSIONS)),
+    callbackSecret: textIn(secret, CALLBACK_SECRET),
   };
 }
 
@@ -160,7 +178,7 @@ function sessionsIn(text: string): readonly StoredSession[] {
       typeof s?.id === 'string' &&
       /^[a-z0-9]{1,32}$/.test(s.id) &&
       typeof s.key === 'string' &&
-      Buffer.from(s.key, 'base64url').length >= SESSION_KEY_BYTES &&
+      isKey(s.key) &&
       typeof s.createdAt === 'number',
   );
 }
@@ -178,6 +196,7 @@ function secretOf(stored: Stored): KubeObject {
       'ca.crt': stored.ca.cert,
       'ca.key': stored.ca.key,
       [SESSIONS]: JSON.stringify(stored.sessions),
+      [CALLBACK_SECRET]: stored.callbackSecret,
     },
   };
 }

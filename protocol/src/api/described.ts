@@ -133,7 +133,7 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
     tag: 'Invocations',
     summary: 'Accept a call; its result is kept',
     parameters: invocation,
-    body: { required: false, content: json(views.EnvelopeSchema) },
+    body: { required: false, content: json(views.EnqueuedSchema) },
     answers: {
       202: {
         description: 'It is kept, and has its place in the queue.',
@@ -141,7 +141,14 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
         headers: { Location: 'Where it can be asked for.' },
       },
     },
-    errors: [...ADMISSION, 'invalid_json', 'invalid_envelope', 'executions_full', 'timeout'],
+    errors: [
+      ...ADMISSION,
+      'invalid_json',
+      'invalid_envelope',
+      'invalid_callback_url',
+      'executions_full',
+      'timeout',
+    ],
   },
   'ANY /fn/{name}/{path...}': {
     id: 'raw',
@@ -175,6 +182,14 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
     summary: 'One function: its spec and how it does',
     parameters: [functionName],
     answers: { 200: { description: 'The function.', content: json(views.FunctionSchema) } },
+    errors: FINDING,
+  },
+  'GET /v1/functions/{name}/callback-key': {
+    id: 'getCallbackKey',
+    tag: 'Functions',
+    summary: 'The key that signs the callbacks of a function',
+    parameters: [functionName],
+    answers: { 200: { description: 'The key.', content: json(views.CallbackKeySchema) } },
     errors: FINDING,
   },
   'GET /v1/pools': {

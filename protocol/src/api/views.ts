@@ -53,16 +53,35 @@ export const ProblemSchema = Type.Object(
 
 // ---- invocations -------------------------------------------------------------------------------------------------
 
-export const EnvelopeSchema = Type.Object(
+const envelopeFields = {
+  input: Type.Optional(anything("The handler's input.")),
+  metadata: Type.Optional(
+    Type.Record(Type.String(), Type.Unknown(), {
+      description: 'Handed to the handler in `ctx`.',
+    }),
+  ),
+};
+
+export const EnvelopeSchema = Type.Object(envelopeFields, {
+  description: 'What is called. An empty body is an empty envelope.',
+});
+
+export const EnqueuedSchema = Type.Object(
   {
-    input: Type.Optional(anything("The handler's input.")),
-    metadata: Type.Optional(
-      Type.Record(Type.String(), Type.Unknown(), {
-        description: 'Handed to the handler in `ctx`.',
+    ...envelopeFields,
+    callbackUrl: Type.Optional(
+      Type.Union([Type.String({ format: 'uri', maxLength: 2_048 }), Type.Null()], {
+        description:
+          "Where its end is told: an http or https URL. The manifest's `callback.url` where absent; nowhere where null.",
       }),
     ),
   },
   { description: 'What is called. An empty body is an empty envelope.' },
+);
+
+export const CallbackKeySchema = Type.Object(
+  { key: Type.String({ description: 'What signs, as it stands: 43 characters.' }) },
+  closed,
 );
 
 export const InvokedSchema = Type.Object(

@@ -13,6 +13,9 @@ const BODY_BYTES = 10_485_760;
 /** Of a reference to an image: a registry, a path, a tag and a digest. */
 const MAX_IMAGE_LENGTH = 1_024;
 
+/** http or https, a host, and no credentials. */
+const CALLBACK_URL_PATTERN = '^https?://[^ /?#@\\\\]+([/?#][^ \\\\]*)?$';
+
 export const image = (description: string) =>
   Type.Optional(Type.String({ minLength: 1, maxLength: MAX_IMAGE_LENGTH, description }));
 
@@ -160,6 +163,22 @@ export const FunctionSpecSchema = Type.Object(
         }),
       },
       { ...closed, default: {}, description: 'What follows an attempt that failed.' },
+    ),
+    callback: Type.Optional(
+      Type.Object(
+        {
+          url: Type.String({
+            pattern: CALLBACK_URL_PATTERN,
+            maxLength: 2_048,
+            description: 'An absolute http or https URL, without a user name or password.',
+          }),
+        },
+        {
+          ...closed,
+          description:
+            'Where the end of every asynchronous execution is told that does not name a `callbackUrl` itself.',
+        },
+      ),
     ),
     maxRequestBytes: Type.Integer({
       minimum: 0,

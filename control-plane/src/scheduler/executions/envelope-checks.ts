@@ -1,9 +1,9 @@
 /** Envelopes that the control thread checks. */
-import type { EnvelopeFault } from '@simmer/protocol/envelope';
+import type { EnvelopeReading } from '@simmer/protocol/envelope';
 import type { EnvelopeCheckedMessage, ToControl } from '../../shared/messages.ts';
 
 export class EnvelopeChecks {
-  private readonly pending = new Map<number, (fault: EnvelopeFault | undefined) => void>();
+  private readonly pending = new Map<number, (reading: EnvelopeReading) => void>();
   private readonly post: (message: ToControl) => void;
   private last = 0;
 
@@ -11,15 +11,15 @@ export class EnvelopeChecks {
     this.post = post;
   }
 
-  /** What is wrong with it; undefined for nothing. The bytes are copied. */
-  check(body: Uint8Array): Promise<EnvelopeFault | undefined> {
+  /** The bytes are copied. */
+  check(body: Uint8Array): Promise<EnvelopeReading> {
     const requestId = ++this.last;
     this.post({ type: 'check-envelope', requestId, body });
     return new Promise((resolve) => this.pending.set(requestId, resolve));
   }
 
-  checked({ requestId, fault }: EnvelopeCheckedMessage): void {
-    this.pending.get(requestId)?.(fault);
+  checked({ requestId, reading }: EnvelopeCheckedMessage): void {
+    this.pending.get(requestId)?.(reading);
     this.pending.delete(requestId);
   }
 }

@@ -1,10 +1,11 @@
 /** `/v1/executions`: one, many, cancel. Answered on the scheduler's thread, which has them in memory. */
-import { keyOfUrlName, urlNameOfKey } from '@simmer/protocol/names';
+import { keyOfUrlName } from '@simmer/protocol/names';
 import type { Operation } from '@simmer/protocol/operations';
 import { type Caller, may } from '../../shared/caller.ts';
 import type { HttpReply } from '../http-reply.ts';
 import type { Executions } from './executions.ts';
 import { EXECUTION_STATUSES, type ExecutionRecord, type ExecutionStatus } from './record.ts';
+import { documentOf, viewOf } from './view.ts';
 
 const MAX_WAIT_S = 60;
 const DEFAULT_LIMIT = 50;
@@ -127,37 +128,6 @@ function wholeNumber(text: string, min: number, max: number): number | undefined
   return value >= min && value <= max ? value : undefined;
 }
 
-const time = (ms: number): string => new Date(ms).toISOString();
-
-/** Without its output. */
-function viewOf(record: ExecutionRecord) {
-  return {
-    executionId: record.id,
-    function: urlNameOfKey(record.functionKey),
-    status: record.status,
-    traceId: record.traceId,
-    createdAt: time(record.createdAt),
-    deadlineAt: time(record.deadlineAt),
-    ...(record.nextAttemptAt !== null && { nextAttemptAt: time(record.nextAttemptAt) }),
-    ...(record.endedAt !== null && { endedAt: time(record.endedAt) }),
-    attempts: record.attempts.map(({ startedAt, endedAt, outcome, detail, ...attempt }) => ({
-      ...attempt,
-      startedAt: time(startedAt),
-      ...(endedAt !== null && { endedAt: time(endedAt) }),
-      ...(outcome !== null && { outcome }),
-      ...(detail !== '' && { detail }),
-    })),
-    ...(record.error !== null && { error: record.error }),
-  };
-}
-
-/** With its output, whose bytes are put in as the pod wrote them. */
 function answerRecord({ reply }: ExecutionRequestPorts, record: ExecutionRecord): void {
-  const view = JSON.stringify(viewOf(record));
-  const body =
-    record.output === null
-      ? `${view}\n`
-      : Buffer.concat([Buffer.from(`${view.slice(0, -1)},"output":`), record.output, END]);
-  reply.answer(record.id, '', 200, JSON_TYPE, body);
+  reply.answer(record.id, '', 200, JSON_TYPE, documentOf(record));
 }
-const END = Buffer.from('}\n');

@@ -7,7 +7,7 @@
  *  X1. Nothing answers 202 that is not in the store and placed.
  *  X2. `live` holds exactly what was accepted and has not ended.
  */
-import { type EnvelopeFault, envelopeFaultOf } from '@simmer/protocol/envelope';
+import { type EnvelopeReading, readEnvelope } from '@simmer/protocol/envelope';
 import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
 import type { FunctionState } from '../function-state.ts';
 import { traceIdOf } from '../ids.ts';
@@ -17,6 +17,7 @@ import { TimerNode } from '../timing-wheel.ts';
 import { type Asking, Execution, type ExecutionPorts } from './execution.ts';
 import type { ExecutionRecord } from './record.ts';
 import type { ExecutionStore, Lookup } from './store.ts';
+import { documentOf } from './view.ts';
 
 /** Requests that may wait for the end of an execution at once. */
 const MAX_WAITERS = 10_000;
@@ -25,7 +26,9 @@ export interface ExecutionsPorts {
   /** Epoch milliseconds. */
   wallClock(): number;
   /** Checks a large envelope off this thread. */
-  checkEnvelope(body: Uint8Array): Promise<EnvelopeFault | undefined>;
+  checkEnvelope(body: Uint8Array): Promise<EnvelopeReading>;
+  /** Why no callback may go there; undefined for one that may. */
+  callbackFault(url: string): string | undefined;
 }
 
 /** Whoever waits for an execution's end. */
@@ -79,6 +82,7 @@ export class Executions implements ExecutionPorts {
       status: 'queued',
       request: null,
       traceId: traceIdOf(traceparent),
+      callbackUrl: '',
       createdAt,
       deadlineAt: createdAt + deadlineMs,
       endedAt: null,
@@ -105,14 +109,22 @@ export class Executions implements ExecutionPorts {
     const { invocation, record } = execution;
     const { scheduler, store } = this;
     const { body } = invocation;
-    const fault =
-      body.length > INLINE_BODY_BYTES
-        ? await this.ports.checkEnvelope(body)
-        : envelopeFaultOf(body);
+    const reading =
+      body.length > INLINE_BODY_BYTES ? await this.ports.checkEnvelope(body) : readEnvelope(body);
     if (invocation.state !== 'receiving') return;
-    if (fault !== undefined) {
-      scheduler.fail(invocation, fault.code, fault.message);
+    if (reading.fault !== undefined) {
+      scheduler.fail(invocation, reading.fault.code, reading.fault.message);
       return;
+    }
+    if (typeof reading.callbackUrl === 'string') {
+      const why = this.ports.callbackFault(reading.callbackUrl);
+      if (why !== undefined) {
+        scheduler.fail(invocation, 'invalid_callback_url', `callbackUrl ${why}.`);
+        return;
+      }
+      record.callbackUrl = reading.callbackUrl;
+    } else if (reading.callbackUrl === undefined) {
+      record.callbackUrl = invocation.fn.record.spec.callback?.url ?? '';
     }
     const { traceparent, attemptMs, maxRetries } = invocation;
     record.request = { traceparent, body, timeoutMs: attemptMs, maxRetries };
@@ -191,8 +203,16 @@ export class Executions implements ExecutionPorts {
   }
 
   ended(execution: Execution): void {
-    this.live.delete(execution.record.id);
-    this.keep(execution.record);
+    const { record, invocation } = execution;
+    this.live.delete(record.id);
+    this.keep(record);
+    if (record.callbackUrl !== '') {
+      this.scheduler.ports.post({
+        ...{ type: 'callback', executionId: record.id, functionKey: record.functionKey },
+        ...{ url: record.callbackUrl, traceparent: invocation.traceparent },
+        body: documentOf(record),
+      });
+    }
     for (const waiter of [...(this.waiters.get(execution) ?? [])]) {
       this.leave(waiter);
       waiter.tell();

@@ -56,6 +56,8 @@ export interface ExecutionRecord {
   /** null once it has ended. */
   request: ExecutionRequest | null;
   readonly traceId: string;
+  /** Where its end is told; '' for nowhere. */
+  callbackUrl: string;
   /** Epoch milliseconds. */
   readonly createdAt: number;
   readonly deadlineAt: number;

@@ -1,0 +1,255 @@
+/**
+ * Callbacks: the end of an execution, told to a URL. Taken from the scheduler with the bytes ready, sent in fair turns,
+ * sent again until the receiver has said 2xx, or given to the dead letters.
+ *
+ *   deliver ──▶ queued ──▶ sending ──▶ delivered
+ *                 ▲           │
+ *                 └─ waiting ◀┴─▶ dead-lettered
+ *
+ * Invariants:
+ *  C1. What `deliver` got ends once: delivered, dead-lettered, or, at the process's end, in a line of the log.
+ *  C2. Never more than `maxCount` nor `maxBytes` are held; what comes on top goes to the dead letters untried.
+ *  C3. Every attempt of a callback carries the same Idempotency-Key, its execution's id; time and signature are the attempt's own.
+ *  C4. Nothing of a URL is logged but its host: the rest may hold secrets.
+ */
+
+import type { CallbackTargets } from '../../shared/callback-targets.ts';
+import type { CallbackMessage } from '../../shared/messages.ts';
+import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
+import { type AttemptOutcome, decideDelivery } from './policy.ts';
+import type { CallbackRequest } from './sender.ts';
+import { callbackKey, signatureOf } from './signing.ts';
+import { Turns } from './turns.ts';
+
+/** Attempts under way at once: sockets, and bodies that the kernel holds. */
+const MAX_SENDING = 256;
+const MAX_SENDING_OF_FUNCTION = 64;
+export const MAX_SENDING_TO_ORIGIN = 32;
+const MAX_SENDING_OF_LANE = 8;
+
+export type Callback = Omit<CallbackMessage, 'type'>;
+
+export interface CallbacksOptions {
+  readonly targets: CallbackTargets;
+  readonly sender: {
+    send(request: CallbackRequest): Promise<AttemptOutcome>;
+    close(): Promise<void>;
+  };
+  /** The master secret of the keys. */
+  readonly secret: () => Uint8Array;
+  readonly version: string;
+  readonly maxCount: number;
+  readonly maxBytes: number;
+  /** Of one callback: attempts, and milliseconds for all of them. */
+  readonly maxAttempts: number;
+  readonly maxAgeMs: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  /** `ms`: from the execution's end. */
+  readonly onDelivered: (callback: Callback, ms: number) => void;
+  readonly onAttemptFailed: (callback: Callback) => void;
+  /** It is hopeless, or there is no room for it. */
+  readonly onDead: (callback: Callback, attempts: number, reason: string) => void;
+}
+
+class Delivery {
+  readonly callback: Callback;
+  readonly url: URL;
+  readonly functionKey: string;
+  readonly origin: string;
+  readonly since: number;
+  attempts = 0;
+  /** While it waits for its next attempt. */
+  timer: { cancel(): void } | undefined;
+
+  constructor(callback: Callback, url: URL, since: number) {
+    this.callback = callback;
+    this.url = url;
+    this.functionKey = callback.functionKey;
+    this.origin = url.origin;
+    this.since = since;
+  }
+}
+
+export class Callbacks {
+  private readonly options: CallbacksOptions;
+  private readonly turns = new Turns<Delivery>({
+    all: MAX_SENDING,
+    perFunction: MAX_SENDING_OF_FUNCTION,
+    perOrigin: MAX_SENDING_TO_ORIGIN,
+    perLane: MAX_SENDING_OF_LANE,
+  });
+  /** Those that have not ended. */
+  private readonly live = new Set<Delivery>();
+  private bytes = 0;
+  /** On the clock; no attempt begins later. */
+  private closesAt = Number.POSITIVE_INFINITY;
+  private closed = false;
+  private onEmpty = (): void => {};
+
+  constructor(options: CallbacksOptions) {
+    this.options = options;
+  }
+
+  /** Taken and not ended: how many, and the bytes of their bodies. */
+  get pending(): number {
+    return this.live.size;
+  }
+  get pendingBytes(): number {
+    return this.bytes;
+  }
+
+  deliver(callback: Callback): void {
+    const { targets, clock, maxCount, maxBytes } = this.options;
+    const parsed = targets.parse(callback.url);
+    if (!parsed.ok) {
+      this.bury(callback, '', 0, `its URL ${parsed.reason}`);
+      return;
+    }
+    const { host } = parsed.url;
+    if (this.live.size >= maxCount || this.bytes + callback.body.length > maxBytes) {
+      const held = `${this.live.size} callbacks of ${this.bytes} bytes`;
+      this.bury(callback, host, 0, `there is no room for it: ${held} are pending`); // C2
+      return;
+    }
+    const delivery = new Delivery(callback, parsed.url, clock.now());
+    this.live.add(delivery);
+    this.bytes += callback.body.length;
+    if (this.closed) this.abandon(delivery);
+    this.turns.push(delivery);
+    this.pump();
+  }
+
+  /** Lets those that are pending end, those that wait at once, for `graceMs`; then tells the log of the rest. */
+  async close(graceMs: number): Promise<void> {
+    const { clock, sender } = this.options;
+    this.closesAt = clock.now() + graceMs;
+    for (const delivery of this.live) {
+      if (delivery.timer !== undefined) this.retry(delivery);
+    }
+    this.pump();
+    if (this.live.size > 0) {
+      let timer: { cancel(): void } | undefined;
+      await new Promise<void>((resolve) => {
+        this.onEmpty = resolve;
+        timer = clock.after(graceMs, resolve);
+      });
+      timer?.cancel();
+    }
+    this.closed = true;
+    for (const delivery of this.live) this.abandon(delivery);
+    await sender.close();
+  }
+
+  private pump(): void {
+    if (this.closed) return;
+    for (let next = this.turns.next(); next !== undefined; next = this.turns.next()) {
+      void this.attempt(next);
+    }
+  }
+
+  private async attempt(delivery: Delivery): Promise<void> {
+    const { callback, url } = delivery;
+    delivery.attempts++;
+    const outcome = await this.options.sender.send({
+      url,
+      headers: this.headersOf(callback),
+      body: callback.body,
+    });
+    this.turns.done(delivery);
+    // It may have been abandoned meanwhile.
+    if (this.live.has(delivery)) this.settle(delivery, outcome);
+    this.pump();
+  }
+
+  /** C3 */
+  private headersOf({ executionId, functionKey, traceparent, body }: Callback) {
+    const timestamp = Math.floor(this.options.clock.epoch() / 1_000);
+    const key = callbackKey(this.options.secret(), functionKey);
+    return {
+      'content-type': 'application/json',
+      'user-agent': `simmer/${this.options.version}`,
+      'idempotency-key': executionId,
+      'x-execution-id': executionId,
+      'x-simmer-timestamp': String(timestamp),
+      'x-simmer-signature': signatureOf(key, timestamp, body),
+      traceparent,
+    };
+  }
+
+  private settle(delivery: Delivery, outcome: AttemptOutcome): void {
+    const { clock, log, maxAttempts, maxAgeMs, random } = this.options;
+    const { callback, attempts, since } = delivery;
+    const now = clock.now();
+    if (outcome.kind === 'delivered') {
+      this.end(delivery);
+      this.options.onDelivered(callback, now - since);
+      const { status } = outcome;
+      log.debug(
+        { ...fieldsOf(delivery), status, durationMs: Math.round(now - since) },
+        'callback delivered',
+      );
+      return;
+    }
+    this.options.onAttemptFailed(callback);
+    const { reason, retryable, retryAfterMs } = outcome;
+    const decision = decideDelivery({
+      ...{ retryable, retryAfterMs, attempts, maxAttempts },
+      ...{ remainingMs: since + maxAgeMs - now, random: random() },
+    });
+    if (!decision.retry) {
+      this.end(delivery);
+      this.bury(callback, delivery.url.host, attempts, reason);
+      return;
+    }
+    const { delayMs } = decision;
+    if (now + delayMs >= this.closesAt) {
+      this.abandon(delivery, reason);
+      return;
+    }
+    const retryInMs = Math.round(delayMs);
+    log.info({ ...fieldsOf(delivery), reason, retryInMs }, 'callback attempt failed');
+    delivery.timer = clock.after(delayMs, () => {
+      this.retry(delivery);
+      this.pump();
+    });
+  }
+
+  private retry(delivery: Delivery): void {
+    delivery.timer?.cancel();
+    delivery.timer = undefined;
+    this.turns.push(delivery);
+  }
+
+  private end(delivery: Delivery): void {
+    delivery.timer?.cancel();
+    this.live.delete(delivery);
+    this.bytes -= delivery.callback.body.length;
+    if (this.live.size === 0) this.onEmpty();
+  }
+
+  private bury(callback: Callback, host: string, attempts: number, reason: string): void {
+    const { executionId, functionKey, traceparent } = callback;
+    const traceId = traceparent.slice(3, 35);
+    this.options.log.warn(
+      { function: functionKey, executionId, traceId, host, attempts, reason },
+      'callback dead-lettered',
+    );
+    this.options.onDead(callback, attempts, reason);
+  }
+
+  /** The process ends. */
+  private abandon(delivery: Delivery, reason = 'the control plane shut down'): void {
+    this.end(delivery);
+    this.options.log.warn({ ...fieldsOf(delivery), reason }, 'callback not delivered');
+  }
+}
+
+/** C4 */
+function fieldsOf({ callback, url, attempts }: Delivery) {
+  const { functionKey, executionId, traceparent } = callback;
+  const traceId = traceparent.slice(3, 35);
+  return { function: functionKey, executionId, traceId, host: url.host, attempts };
+}

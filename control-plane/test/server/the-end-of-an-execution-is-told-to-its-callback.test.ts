@@ -1,0 +1,308 @@
+import { createHmac } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { hang, type Received, Receiver, status } from './receiver.ts';
+import { eventually, Simmer } from './simmer.ts';
+
+const TRACE = '0af7651916cd43dd8448eb211c80319c';
+const RETRY = { baseDelayMs: 10 };
+
+const standard = await Receiver.start(t);
+const simmer = await Simmer.start(
+  t,
+  [
+    { name: 'actor', spec: { minReplicas: 1, retry: RETRY } },
+    { name: 'told', spec: { minReplicas: 1, callback: { url: standard.url('/told') } } },
+  ],
+  { flags: ['--callback-allow', '127.0.0.1', '--callback-timeout-ms', '1000'] },
+);
+
+/** The id of the execution. */
+async function enqueue(
+  envelope: Record<string, unknown>,
+  name = 'actor',
+  headers: Record<string, string> = {},
+): Promise<string> {
+  const body = JSON.stringify(envelope);
+  const path = `/v1/functions/${name}:enqueue`;
+  const { status: code, json } = await simmer.request(path, { method: 'POST', headers, body });
+  t.equal(code, 202);
+  return json.executionId;
+}
+
+const arrival = (receiver: Receiver, id: string, nth = 1): Promise<Received> =>
+  eventually(`callback ${nth} of ${id}`, () => receiver.of(id)[nth - 1]);
+
+async function verify(received: Received, name = 'actor'): Promise<void> {
+  const { json } = await simmer.request(`/v1/functions/${name}/callback-key`);
+  const timestamp = received.headers['x-simmer-timestamp'] as string;
+  t.ok(Math.abs(Date.now() / 1_000 - Number(timestamp)) < 60, 'a time of now');
+  const hmac = createHmac('sha256', json.key).update(`${timestamp}.${received.body}`);
+  t.equal(received.headers['x-simmer-signature'], `v1=${hmac.digest('hex')}`);
+}
+
+t.test('it gets what GET answers, signed, and one trace leads to it', async (t) => {
+  const receiver = await Receiver.start(t);
+  const id = await enqueue(
+    { input: { echo: 'ö', log: 'the handler was here' }, callbackUrl: receiver.url('/a?b=c') },
+    'actor',
+    { 'x-trace-id': TRACE },
+  );
+  const received = await arrival(receiver, id);
+  t.match(received, { method: 'POST', path: '/a?b=c' });
+  t.match(received.headers, {
+    'content-type': 'application/json',
+    'x-execution-id': id,
+    'idempotency-key': id,
+    'user-agent': /^simmer\/\d/,
+    traceparent: new RegExp(`^00-${TRACE}-[0-9a-f]{16}-01$`),
+  });
+  await verify(received);
+  t.equal(received.body, (await simmer.request(`/v1/executions/${id}`)).text);
+  t.match(received.json, { status: 'succeeded', traceId: TRACE, attempts: [{ outcome: 'ok' }] });
+  t.match(received.json.output, { echo: 'ö', traceId: TRACE, executionId: id });
+  await eventually('the handler is in the log', () =>
+    simmer.logs().some((l) => l.message === 'the handler was here' && l['traceId'] === TRACE),
+  );
+});
+
+t.test('whatever its end is: failed, timed out, cancelled; large or small', async (t) => {
+  const receiver = await Receiver.start(t);
+  const callbackUrl = receiver.url();
+  const failed = await enqueue({ input: { error: 'on purpose' }, callbackUrl }, 'actor', {
+    'x-max-retries': '1',
+  });
+  const { json } = await arrival(receiver, failed);
+  t.match(json, { error: { code: 'function_error', attempts: 2 }, attempts: { length: 2 } });
+  const wait = simmer.gate();
+  const late = await enqueue({ input: { wait }, callbackUrl }, 'actor', {
+    ...{ 'x-timeout-ms': '50', 'x-max-retries': '0' },
+  });
+  t.match((await arrival(receiver, late)).json, { error: { code: 'timeout' } });
+  const cancelled = await enqueue({ input: { wait }, callbackUrl });
+  await simmer.request(`/v1/executions/${cancelled}`, { method: 'DELETE' });
+  t.match((await arrival(receiver, cancelled)).json, { status: 'cancelled' });
+  const echo = 'x'.repeat(300_000);
+  const large = await enqueue({ input: { echo }, callbackUrl });
+  const received = await arrival(receiver, large);
+  t.equal(received.json.output.echo, echo);
+  await verify(received);
+});
+
+t.test('the manifest says where to, unless the request does', async (t) => {
+  const receiver = await Receiver.start(t);
+  const byManifest = await enqueue({}, 'told');
+  const byRequest = await enqueue({ callbackUrl: receiver.url() }, 'told');
+  const none = await enqueue({ callbackUrl: null }, 'told');
+  const received = await arrival(standard, byManifest);
+  t.equal(received.path, '/told');
+  await verify(received, 'told');
+  await arrival(receiver, byRequest);
+  await simmer.request(`/v1/executions/${none}?wait=30`);
+  const after = await enqueue({}, 'told');
+  await arrival(standard, after);
+  t.same([standard.of(byRequest), standard.of(none), receiver.of(none)], [[], [], []]);
+});
+
+t.test('what may not be a callback URL is refused with the field', async (t) => {
+  const bad = [
+    ...[
+      '',
+      'example.com/x',
+      '/path',
+      'ftp://example.com/',
+      'https://',
+      'http://user:pw@example.com/',
+    ],
+    ...['http://[::1]/', 'http://[::ffff:127.0.0.2]/'],
+    ...['http://127.0.0.2/', 'http://2130706434/', 'http://0x7f.2/', 'http://0177.0.0.2/'],
+    ...['http://169.254.169.254/latest/meta-data', 'http://[fd00:ec2::254]/', 'http://0.0.0.0/'],
+    ...[`http://example.com/${'x'.repeat(2_048)}`, 7, {}],
+  ];
+  for (const callbackUrl of bad) {
+    const body = JSON.stringify({ callbackUrl });
+    const { status: code, json } = await simmer.request('/v1/functions/actor:enqueue', { body });
+    t.match([code, json.code], [400, 'invalid_callback_url'], JSON.stringify(callbackUrl));
+    t.match(json.detail, /callbackUrl/);
+  }
+  const large = JSON.stringify({ input: 'x'.repeat(100_000), callbackUrl: 'http://127.0.0.2/' });
+  const answer = await simmer.request('/v1/functions/actor:enqueue', { body: large });
+  t.equal(answer.json.code, 'invalid_callback_url', 'off the scheduler, too');
+  await simmer.quiet('default/actor');
+});
+
+t.test('it is told again until the receiver takes it, as the same delivery', async (t) => {
+  const receiver = await Receiver.start(t, (response, received, nth) => {
+    if (nth === 1) status(503)(response, received, nth);
+    else if (nth === 2) response.destroy();
+    else if (nth === 3) hang(response, received, nth);
+    else if (nth === 4) status(429, { 'retry-after': '1' })(response, received, nth);
+    else response.writeHead(204).end();
+  });
+  const id = await enqueue({ callbackUrl: receiver.url() });
+  const last = await arrival(receiver, id, 5);
+  const all = receiver.of(id);
+  t.same(new Set(all.map(({ headers }) => headers['idempotency-key'])), new Set([id]));
+  t.same(new Set(all.map(({ body }) => body)), new Set([last.body]));
+  for (const received of all) await verify(received);
+  const lines = simmer.logs().filter((l) => l['executionId'] === id);
+  t.equal(lines.length, 4);
+  t.match(lines[0], {
+    message: 'callback attempt failed',
+    ...{ level: 'info', function: 'default/actor', attempts: 1, reason: 'answered 503' },
+    ...{ host: `127.0.0.1:${receiver.port}` },
+  });
+  t.match(lines[2]?.['reason'], /no answer within 1000 ms/);
+  t.ok((lines[3]?.['retryInMs'] as number) >= 1_000, 'as long as Retry-After says');
+  await eventually(
+    'it is taken',
+    async () => (await simmer.metric('simmer_callbacks_pending')) === 0,
+  );
+  t.equal(receiver.of(id).length, 5, 'and never again');
+});
+
+t.test('one that is hopeless is dead at once', async (t) => {
+  for (const code of [400, 401, 404, 410, 301, 302, 303]) {
+    const receiver = await Receiver.start(t, status(code, { location: standard.url() }));
+    const id = await enqueue({ callbackUrl: receiver.url('/?token=secret') });
+    const line = await eventually('it is told', () =>
+      simmer.logs().find((l) => l.message === 'callback dead-lettered' && l['executionId'] === id),
+    );
+    t.match(line, { level: 'warn', attempts: 1, reason: `answered ${code}` });
+    t.equal(receiver.of(id).length, 1);
+  }
+  t.notOk(JSON.stringify(simmer.logs()).includes('token=secret'), 'no query in the log');
+  t.equal(await simmer.metric('simmer_callbacks_dead_total', { function: 'default/actor' }), 7);
+});
+
+t.test('redirects are followed where they may lead, and no further', async (t) => {
+  const target = await Receiver.start(t);
+  const paths: Record<string, string> = {
+    '/good': target.url('/here'),
+    '/relative': '/good',
+    '/metadata': 'http://169.254.169.254/latest',
+    '/mapped': 'http://[::ffff:169.254.169.254]/latest',
+    '/loop': '/loop',
+    '/nowhere': 'http://',
+  };
+  const receiver = await Receiver.start(t, (response, received, nth) => {
+    status(nth % 2 === 0 ? 307 : 308, { location: paths[received.path] as string })(
+      ...([response, received, nth] as const),
+    );
+  });
+  for (const path of ['/good', '/relative']) {
+    const id = await enqueue({ callbackUrl: receiver.url(path) });
+    const received = await arrival(target, id);
+    t.match(received, { method: 'POST', path: '/here' });
+    await verify(received);
+  }
+  for (const [path, reason] of [
+    ['/metadata', /169\.254\.169\.254, which is not allowed/],
+    ['/mapped', /which is not allowed/],
+    ['/loop', /too often/],
+    ['/nowhere', /no URL/],
+  ] as const) {
+    const id = await enqueue({ callbackUrl: receiver.url(path) });
+    const line = await eventually('it is told', () =>
+      simmer.logs().find((l) => l.message === 'callback dead-lettered' && l['executionId'] === id),
+    );
+    t.match(line['reason'], reason);
+  }
+});
+
+t.test('a receiver that hangs stops nobody else: neither its function nor others', async (t) => {
+  const hanging = await Receiver.start(t, hang);
+  const good = await Receiver.start(t);
+  const slow = await Receiver.start(t, (response) => {
+    response.writeHead(200);
+    response.write('x');
+    // A body that never ends, whose status has said all.
+  });
+  const stuck: string[] = [];
+  for (let i = 0; i < 40; i++) stuck.push(await enqueue({ callbackUrl: hanging.url() }));
+  await eventually('they hang', () => hanging.received.length >= 8);
+  for (const name of ['actor', 'told']) {
+    const began = performance.now();
+    const id = await enqueue({ callbackUrl: good.url() }, name);
+    await arrival(good, id);
+    t.ok(performance.now() - began < 1_000, `${name}: before any that hang has timed out`);
+  }
+  t.ok(hanging.received.length <= 16, `${hanging.received.length} at once, at most eight a turn`);
+  const endless = await enqueue({ callbackUrl: slow.url() });
+  await arrival(slow, endless);
+  hanging.answering = (response) => void response.end();
+  for (const id of stuck) await arrival(hanging, id);
+  await eventually('all are taken', async () => {
+    return (await simmer.metric('simmer_callbacks_pending')) === 0;
+  });
+  t.equal(slow.of(endless).length, 1, 'taken with its status');
+  t.ok((await simmer.metric('simmer_callbacks_delivered_total')) > 40);
+  t.ok((await simmer.metric('simmer_callback_attempts_failed_total')) > 8);
+  t.ok((await simmer.metric('simmer_callback_delivery_seconds_count')) > 40);
+});
+
+t.test('what is over the bound is dead at once, and told', async (t) => {
+  const hanging = await Receiver.start(t, hang);
+  const small = await Simmer.start(t, [{ name: 'actor', spec: { minReplicas: 1 } }], {
+    flags: ['--callback-allow', '127.0.0.0/8', '--callbacks-max', '2'],
+  });
+  const post = async () => {
+    const body = JSON.stringify({ callbackUrl: hanging.url() });
+    return (await small.request('/v1/functions/actor:enqueue', { body })).json.executionId;
+  };
+  const ids = [await post(), await post()];
+  await eventually('two are pending', () => hanging.received.length === 2);
+  const third = await post();
+  const line = await eventually('it is told', () =>
+    small.logs().find((l) => l.message === 'callback dead-lettered'),
+  );
+  t.match(line, { executionId: third, attempts: 0, reason: /no room/ });
+  t.same(new Set(hanging.received.map(({ headers }) => headers['x-execution-id'])), new Set(ids));
+});
+
+t.test('a shutdown tells what it can, and the log of the rest', async (t) => {
+  const hanging = await Receiver.start(t, hang);
+  const good = await Receiver.start(t);
+  const ending = await Simmer.start(t, [{ name: 'actor', spec: { minReplicas: 1 } }], {
+    flags: ['--callback-allow', '127.0.0.1', '--shutdown-grace-ms', '200'],
+  });
+  const post = async (input: unknown, callbackUrl: string): Promise<string> => {
+    const body = JSON.stringify({ input, callbackUrl });
+    return (await ending.request('/v1/functions/actor:enqueue', { body })).json.executionId;
+  };
+  const stuck = await post({}, hanging.url('/?token=secret'));
+  await arrival(hanging, stuck);
+  const cut = await post({ wait: ending.gate() }, good.url());
+  await eventually('it runs', async () => (await ending.pool('actor')).busy === 1);
+  ending.child.kill('SIGTERM');
+  t.equal(await ending.exited, 0);
+  t.match((await arrival(good, cut)).json, { status: 'failed', error: { code: 'draining' } });
+  const lines = ending.logs().filter((l) => l.message === 'callback not delivered');
+  t.match(lines, [{ level: 'warn', executionId: stuck, function: 'default/actor' }]);
+  t.equal(lines[0]?.['host'], `127.0.0.1:${hanging.port}`);
+  t.notOk(JSON.stringify(lines).includes('secret'));
+});
+
+t.test("the key is the secret's and the function's, and random without a secret", async (t) => {
+  const file = join(tmpdir(), `simmer-callback-secret-${process.pid}`);
+  writeFileSync(file, 'x'.repeat(32));
+  const flags = ['--callback-secret', file];
+  const keyOf = async (name: string, server: Simmer) =>
+    (await server.request(`/v1/functions/${name}/callback-key`)).json.key;
+  const functions = [{ name: 'actor' }, { name: 'told' }];
+  const first = await Simmer.start(t, functions, { flags });
+  const second = await Simmer.start(t, functions, { flags });
+  const key = await keyOf('actor', first);
+  t.match(key, /^[A-Za-z0-9_-]{43}$/);
+  t.equal(key, await keyOf('actor', second), 'the same after a restart');
+  t.not(key, await keyOf('told', first));
+  t.not(key, await keyOf('actor', simmer));
+  t.equal((await first.request('/v1/functions/nobody/callback-key')).status, 404);
+  const told = (server: Simmer) =>
+    server.logs().filter((l) => /keys that end with this process/.test(l.message)).length;
+  t.same([told(simmer), told(first)], [1, 0], 'said once where it is random');
+  writeFileSync(file, 'short');
+  await t.rejects(Simmer.start(t, functions, { flags }), /callback-secret: .* holds 5 bytes/);
+});
