@@ -78,6 +78,11 @@ const WALK: Readonly<Record<string, Calls>> = {
     call('GET /v1/functions/none', 404, { code: 'function_not_found' }),
     call('GET /v1/functions/No', 400, { code: 'invalid_function_name' }),
   ],
+  getCallbackKey: () => [
+    call('GET /v1/functions/fn/callback-key', 200),
+    call('GET /v1/functions/none/callback-key', 404, { code: 'function_not_found' }),
+    call('GET /v1/functions/No/callback-key', 400, { code: 'invalid_function_name' }),
+  ],
   listPools: () => [call('GET /v1/pools', 200)],
   getPool: () => [
     call('GET /v1/pools/fn', 200),
