@@ -88,6 +88,11 @@ async function serve(config: Config): Promise<void> {
         maxAgeMs: config.idempotencyKeysMaxAgeMs,
       },
       callbackAllow: config.callbackAllow,
+      logs: {
+        attemptBytes: config.executionLogBytes,
+        maxBytes: config.executionLogsMaxBytes,
+        syncMaxBytes: config.executionLogsSyncMaxBytes,
+      },
     },
   );
   const { scheduler } = core;

@@ -15,13 +15,16 @@ import type { Form, Frame, HeaderPairs, LogLevel, Outcome } from './frames.ts';
 import { FORMS, KIND, LOG_LEVELS, OUTCOMES } from './frames.ts';
 import {
   decodeInvoke,
+  decodeLog,
   decodeResult,
   encodeInvoke,
   encodeInvokeFields,
+  encodeLog,
   encodeResult,
   endOfFrame,
   hasLaterFields,
   INVOKE_ARRAY,
+  LOG_ARRAY,
   RESULT_ARRAY,
 } from './hot-frames.ts';
 import {
@@ -53,6 +56,7 @@ export function encode(frame: Frame): Uint8Array {
   let bytes: Uint8Array | undefined;
   if (frame.kind === 'invoke') bytes = encodeInvoke(frame);
   else if (frame.kind === 'result') bytes = encodeResult(frame);
+  else if (frame.kind === 'log') bytes = encodeLog(frame);
   return bytes ?? packr.pack(toArray(frame));
 }
 
@@ -205,7 +209,13 @@ function toArray(f: Frame): unknown[] {
     case 'pong':
       return [KIND.pong, f.nonce];
     case 'log':
-      return [KIND.log, f.stream, LOG_LEVELS.indexOf(f.level), f.text];
+      return [
+        KIND.log,
+        f.stream,
+        LOG_LEVELS.indexOf(f.level),
+        f.text,
+        ...(f.cut === undefined ? [] : [f.cut]),
+      ];
     case 'hello':
       return [
         KIND.hello,
@@ -292,6 +302,7 @@ function decodeAt(bytes: Uint8Array, from: number): Frame | undefined {
   let frame: Frame | undefined;
   if (kind === KIND.result && bytes[from] === RESULT_ARRAY) frame = decodeResult(bytes, from);
   else if (kind === KIND.invoke && bytes[from] === INVOKE_ARRAY) frame = decodeInvoke(bytes, from);
+  else if (kind === KIND.log && bytes[from] === LOG_ARRAY) frame = decodeLog(bytes, from);
   if (frame !== undefined) {
     frameEnd = endOfFrame;
     return frame;
@@ -373,6 +384,7 @@ function toFrame(a: readonly unknown[]): Frame | undefined {
         stream: stream(a, 1),
         level: member(a, 2, LOG_LEVELS) as LogLevel,
         text: text(a, 3),
+        ...(a.length > 4 && { cut: bool(a, 4) }),
       };
     case KIND.hello:
       return {

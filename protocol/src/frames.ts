@@ -123,6 +123,8 @@ export interface Log {
   readonly stream: number;
   readonly level: LogLevel;
   readonly text: string;
+  /** Something is missing: the rest of the text, or the lines after it. Left out where nothing is. */
+  readonly cut?: boolean | undefined;
 }
 
 /** both ways: the receiver of a stream's body has room for this many bytes more. */

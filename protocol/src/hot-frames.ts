@@ -1,5 +1,5 @@
 /**
- * `invoke` and `result` by hand: the two frames of every warm invocation. Through msgpackr they cost several times as
+ * `invoke` and `result` by hand: the two frames of every warm invocation; and `log`, for a handler that prints in each. Through msgpackr they cost several times as
  * much (docs/adr/0003-hot-frames.md has the numbers), most of it for values in between that nobody wants: the array of
  * fields, a DataView for each message, a scan before.
  *
@@ -13,14 +13,17 @@ import {
   type HeaderPairs,
   type Invoke,
   KIND,
+  LOG_LEVELS,
+  type Log,
   OUTCOMES,
   type Result,
 } from './frames.ts';
 import { INLINE_BODY_BYTES } from './limits.ts';
 
-/** First bytes of the two: an array of so many elements, and the kind. */
+/** Their first bytes: an array of so many elements, and the kind. */
 export const RESULT_ARRAY = 0x96;
 export const INVOKE_ARRAY = 0x9b;
+export const LOG_ARRAY = 0x94;
 
 // ---- writing -----------------------------------------------------------------------------------------------------
 
@@ -193,6 +196,17 @@ export function encodeResult(f: Result): Uint8Array | undefined {
   return finish();
 }
 
+/** The frame's bytes, or undefined where it is not of the ordinary kind. */
+export function encodeLog(f: Log): Uint8Array | undefined {
+  if (f.cut !== undefined || !isUint32(f.stream)) return undefined;
+  if (!begin(FIXED_BYTES + 2 + MAX_SHORT_STRING)) return undefined;
+  slab[at++] = LOG_ARRAY;
+  slab[at++] = KIND.log;
+  writeUint(f.stream);
+  slab[at++] = LOG_LEVELS.indexOf(f.level);
+  return writeString(f.text) ? finish() : undefined;
+}
+
 // ---- reading -----------------------------------------------------------------------------------------------------
 
 // The message being read, its end, and whether all that was read so far was in bounds and of the expected type. One
@@ -349,4 +363,14 @@ export function decodeInvoke(bytes: Uint8Array, from: number): Invoke | undefine
     body,
     more,
   };
+}
+
+/** The frame at `from`, where it is an ordinary `log`. */
+export function decodeLog(bytes: Uint8Array, from: number): Log | undefined {
+  open(bytes, from);
+  const stream = readUint();
+  const level = LOG_LEVELS[byte()];
+  const text = readString();
+  if (!complete() || level === undefined || stream === 0) return undefined;
+  return { kind: 'log', stream, level, text };
 }

@@ -24,5 +24,8 @@ export const MAX_FRAME_ELEMENTS = 8_192;
 /** A name, id, code or credential. Longer than any we make; short enough to be logged. */
 export const MAX_TOKEN_CHARS = 4_096;
 
+/** What a `log` frame takes of `welcome.logBytes` beside its text: an empty line is kept, too. */
+export const LOG_LINE_BYTES = 32;
+
 /** An error message or log line that crosses the link; the rest is cut by the sender. */
 export const MAX_TEXT_CHARS = 16_384;

@@ -51,6 +51,12 @@ export const OPERATIONS: readonly Operation[] = [
   { method: 'GET', path: '/v1/pools/{name}', scopes: ['read'], by: 'control' },
   { method: 'GET', path: '/v1/executions', scopes: ['invoke', 'read'], by: 'executions' },
   { method: 'GET', path: '/v1/executions/{id}', scopes: ['invoke', 'read'], by: 'executions' },
+  {
+    method: 'GET',
+    path: '/v1/executions/{id}/logs',
+    scopes: ['invoke', 'read'],
+    by: 'executions',
+  },
   { method: 'DELETE', path: '/v1/executions/{id}', scopes: ['invoke', 'write'], by: 'executions' },
   { method: 'GET', path: '/openapi.json', scopes: [], by: 'control' },
   { method: 'GET', path: '/docs', scopes: [], by: 'control' },

@@ -1,7 +1,15 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { decode, decodeByMsgpackr, encode, encodeByMsgpackr, FrameError } from '../src/codec.ts';
-import { FORMS, type Frame, type Invoke, OUTCOMES, type Result } from '../src/frames.ts';
+import {
+  FORMS,
+  type Frame,
+  type Invoke,
+  LOG_LEVELS,
+  type Log,
+  OUTCOMES,
+  type Result,
+} from '../src/frames.ts';
 
 const uint = fc.oneof(fc.nat(300), fc.nat(70_000), fc.integer({ min: 0, max: 2 ** 40 }));
 const text = fc.oneof(
@@ -37,12 +45,19 @@ const result: fc.Arbitrary<Result> = fc.oneof(
   fc.record(ordinary),
   fc.record({ ...ordinary, retryable: fc.boolean(), retryAfterMs: fc.option(uint) }),
 );
+const line = { kind: fc.constant('log' as const), stream: uint.map((n) => n + 1), text };
+const log: fc.Arbitrary<Log> = fc.oneof(
+  fc.record({ ...line, level: fc.constantFrom(...LOG_LEVELS) }),
+  fc.record({ ...line, level: fc.constantFrom(...LOG_LEVELS), cut: fc.boolean() }),
+);
 
 const same = (a: Uint8Array, b: Uint8Array) => Buffer.compare(a, b) === 0;
 
 t.test('what the shortcut writes is, to the byte, what msgpackr writes', async () => {
   fc.assert(
-    fc.property(fc.oneof(invoke, result), (frame) => same(encode(frame), encodeByMsgpackr(frame))),
+    fc.property(fc.oneof(invoke, result, log), (frame) =>
+      same(encode(frame), encodeByMsgpackr(frame)),
+    ),
     { numRuns: 500 },
   );
 });
@@ -51,6 +66,7 @@ const short = fc.uint8Array({ maxLength: 300 });
 const small = fc.oneof(
   fc.tuple(invoke, short).map(([f, body]) => ({ ...f, headers: f.headers.slice(0, 3), body })),
   fc.tuple(result, short).map(([f, body]) => ({ ...f, body })),
+  log,
 );
 
 /** A frame with its binaries as hex, so that views and copies compare. */

@@ -13,7 +13,7 @@
  *  A3. After its socket is lost nothing of it is sent, only the slot it frees (`countedBy`).
  */
 import type { Invoke, LogLevel, Welcome } from '@simmer/protocol/frames';
-import { MAX_TEXT_CHARS } from '@simmer/protocol/limits';
+import { LOG_LINE_BYTES, MAX_TEXT_CHARS } from '@simmer/protocol/limits';
 import type { Connection } from './connection.ts';
 import type { Deadlines, Watched } from './deadlines.ts';
 import type { Log } from './log.ts';
@@ -118,14 +118,24 @@ export class Attempt implements Watched {
 
   /** A printed line, as far as the control plane wants to hear of it. */
   sendLog(level: LogLevel, message: string): void {
-    if (this.logBytesLeft <= 0 || this.state.kind === 'ended') return;
-    const text = message.slice(0, Math.min(MAX_TEXT_CHARS, this.logBytesLeft));
+    const { stream } = this;
+    if (!this.wantsLogs || isSilent(this.state)) return;
+    const room = this.logBytesLeft - LOG_LINE_BYTES;
+    let text = message.length > MAX_TEXT_CHARS ? message.slice(0, MAX_TEXT_CHARS) : message;
     const bytes = Buffer.byteLength(text);
-    this.logBytesLeft -= bytes;
-    // Over by a few multi-byte characters: then this line is left out and no further one follows.
-    if (this.logBytesLeft < 0) return;
-    if (isSilent(this.state)) return;
-    this.connection.send({ kind: 'log', stream: this.stream, level, text });
+    const fits = bytes <= room;
+    this.logBytesLeft = fits ? room - bytes : 0;
+    if (!fits) text = cutTo(text, room);
+    if (fits && text.length === message.length) {
+      this.connection.send({ kind: 'log', stream, level, text });
+    } else {
+      this.connection.send({ kind: 'log', stream, level, text, cut: true });
+    }
+  }
+
+  /** Whether a line that is printed now is sent. */
+  get wantsLogs(): boolean {
+    return this.logBytesLeft > 0 && this.state.kind !== 'ended';
   }
 
   /** For abort() alone: reaches those who wait, in the attempt's own context. */
@@ -134,6 +144,13 @@ export class Attempt implements Watched {
     // A handler that waits for the rest of its input would wait for ever.
     this.requestBody?.fail(reason);
   }
+}
+
+/** As many of its characters as take at most so many bytes of UTF-8. */
+function cutTo(text: string, bytes: number): string {
+  if (bytes <= 0) return '';
+  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(bytes));
+  return text.slice(0, read);
 }
 
 function tell(attempt: Attempt, cause: AbortCause): void {

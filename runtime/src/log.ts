@@ -41,9 +41,9 @@ export class Log {
       line += `,"traceId":${JSON.stringify(attempt.traceId)}`;
     }
     line += `,"message":${JSON.stringify(message)}`;
-    if (fields !== undefined) line += extra(fields);
-    this.print(`${line}}\n`);
-    attempt?.sendLog(level, message);
+    const more = fields === undefined ? '' : extra(fields);
+    this.print(`${line}${more}}\n`);
+    if (attempt?.wantsLogs === true) attempt.sendLog(level, message + shown(fields, more));
   }
 
   /** Makes the global console write such lines. What bypasses it (`process.stdout.write`) passes through untouched. */
@@ -87,6 +87,11 @@ export class Log {
 
 function plain(value: unknown): string {
   return typeof value === 'string' ? value : format(value);
+}
+
+/** How fields stand behind a message. A stack is for whoever reads the pod's log. */
+function shown(fields: LogFields | undefined, written: string): string {
+  return written === '' || fields?.['stack'] !== undefined ? '' : ` {${written.slice(1)}}`;
 }
 
 /** The author's fields, which never replace the fixed ones. What JSON cannot say is inspected. */

@@ -1,5 +1,7 @@
+import type { Frame, Log } from '@simmer/protocol/frames';
+import { LOG_LINE_BYTES } from '@simmer/protocol/limits';
 import t from 'tap';
-import { Stage } from './fake-control-plane.ts';
+import { type PodConnection, Stage } from './fake-control-plane.ts';
 
 t.test('every console method, and ctx.log, in one JSON line each', async (t) => {
   const stage = await Stage.open(t);
@@ -81,26 +83,60 @@ t.test('outside any invocation there are no ids; raw writes pass untouched', asy
   await pod.line((line) => line === 'as it is');
 });
 
-t.test('log frames, as many bytes as are wanted', async (t) => {
+/** Its log frames, once it has printed these lines. */
+async function printed(link: PodConnection, ...input: string[]): Promise<Log[]> {
+  const stream = link.call({ input });
+  await link.result(stream);
+  const isOurs = (f: Frame): f is Log => f.kind === 'log' && f.stream === stream;
+  return link.frames.filter(isOurs);
+}
+
+const PRINT = 'export default (input) => { for (const line of input) console.warn(line); };';
+
+t.test('log frames, as many bytes of each attempt as are wanted', async (t) => {
+  const stage = await Stage.open(t);
+  const welcome = { logBytes: 3 * LOG_LINE_BYTES + 10 };
+  const { link } = await stage.ready(PRINT, { welcome });
+  const said = async (...lines: string[]) =>
+    (await printed(link, ...lines)).map(({ text, cut = false }) => [text, cut]);
+  t.match(await printed(link, 'a'), [{ level: 'warn', text: 'a' }]);
+  t.same(await said('12345', '€', 'ab'), [
+    ['12345', false],
+    ['€', false],
+    ['ab', false],
+  ]);
+  t.same(await said('12345', '€uro', 'x', 'y'), [
+    ['12345', false],
+    ['€uro', false],
+    ['', true],
+  ]);
+  const long = 'x'.repeat(70);
+  t.same(await said(`${long}€€`, 'x'), [[`${long}€`, true]], 'between two characters');
+  t.same(await said('', '', '', ''), [
+    ['', false],
+    ['', false],
+    ['', false],
+    ['', true],
+  ]);
+});
+
+t.test('a line that is longer than a text is cut, and others follow', async (t) => {
+  const stage = await Stage.open(t);
+  const { link } = await stage.ready(PRINT, { welcome: { logBytes: 40_000 } });
+  const [first, second] = await printed(link, 'x'.repeat(20_000), 'next');
+  t.match(first, { text: 'x'.repeat(16_384), cut: true });
+  t.match(second, { text: 'next' });
+});
+
+t.test('fields of ctx.log stand behind the message, and no stack does', async (t) => {
   const stage = await Stage.open(t);
   const { link } = await stage.ready(
-    `export default (input) => { for (const line of input) console.warn(line); };`,
-    { welcome: { logBytes: 10 } },
+    `export default (input, ctx) => { ctx.log.info('paid', { by: 'Ada', n: 2 }); throw new Error('no'); };`,
+    { welcome: { logBytes: 1_000 } },
   );
-  const stream = link.call({ input: ['12345', '€', '6789', 'x'] });
-  await link.result(stream);
-  const logs = link.frames.filter((f) => f.kind === 'log');
-  t.match(logs, [
-    { stream, level: 'warn', text: '12345' },
-    { stream, level: 'warn', text: '€' },
-  ]);
-  const second = link.call({ input: ['abc'] });
-  await link.result(second);
-  t.match(
-    await link.expect('log', (f) => f.stream === second),
-    { text: 'abc' },
-    'for each attempt',
-  );
+  const [paid, thrown] = await printed(link);
+  t.match(paid, { level: 'info', text: 'paid {"by":"Ada","n":2}' });
+  t.equal(thrown?.text, 'Error: no');
 });
 
 t.test('none are sent unless they are wanted', async (t) => {

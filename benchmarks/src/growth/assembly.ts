@@ -53,6 +53,7 @@ export async function assemble(
     executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
     idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
     callbackAllow: [],
+    logs: { attemptBytes: 16_384, maxBytes: 2 ** 26, syncMaxBytes: 2 ** 23 },
   });
   const podServer = await servePods(uws, core.scheduler, batch, {
     host: '127.0.0.1',

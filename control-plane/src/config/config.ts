@@ -61,6 +61,10 @@ export interface Config {
   /** Callbacks pending: their number and bytes. */
   readonly callbacksMax: number;
   readonly callbacksMaxBytes: number;
+  /** What handlers printed: bytes of one attempt, of all asynchronous executions, of all synchronous ones. */
+  readonly executionLogBytes: number;
+  readonly executionLogsMaxBytes: number;
+  readonly executionLogsSyncMaxBytes: number;
   /** Largest X-Timeout-Ms. */
   readonly maxTimeoutMs: number;
   /** Longest header block of a request. */

@@ -406,6 +406,27 @@ export const OPTIONS: readonly Option[] = [
     'Memory for the bodies of pending callbacks; what is over it goes to the dead letters at once.',
   ),
   option(
+    'execution-log-bytes',
+    'executionLogBytes',
+    bytes(0, 16 * MIB),
+    16 * KIB,
+    'What is kept of the lines that a handler prints in one attempt; 0 keeps none.',
+  ),
+  option(
+    'execution-logs-max-bytes',
+    'executionLogsMaxBytes',
+    bytes(64 * KIB, 1_024 * GIB),
+    64 * MIB,
+    'Memory for the printed lines of asynchronous executions. The oldest make way.',
+  ),
+  option(
+    'execution-logs-sync-max-bytes',
+    'executionLogsSyncMaxBytes',
+    bytes(64 * KIB, 1_024 * GIB),
+    8 * MIB,
+    'Memory for the printed lines of synchronous calls. The oldest make way.',
+  ),
+  option(
     'max-timeout-ms',
     'maxTimeoutMs',
     milliseconds(1, DAY_MS),

@@ -2,6 +2,7 @@
 import { CallbackTargets } from '../shared/callback-targets.ts';
 import { ProcessCounters } from '../shared/counters.ts';
 import type { ToScheduler } from '../shared/messages.ts';
+import { ExecutionLogs, type LogLimits } from './execution-logs.ts';
 import { EnvelopeChecks } from './executions/envelope-checks.ts';
 import { Executions } from './executions/executions.ts';
 import { MemoryStore, type MemoryStoreLimits } from './executions/memory-store.ts';
@@ -20,6 +21,7 @@ export interface CoreLimits extends SchedulerLimits {
   readonly idempotency: KeyStoreLimits;
   /** Where callbacks may go although they would not: entries of `callback-allow`. */
   readonly callbackAllow: readonly string[];
+  readonly logs: LogLimits;
 }
 
 export interface Core {
@@ -49,7 +51,9 @@ export function createCore(
   const sendOff = new SendOff(scheduler, functions);
   const checks = new EnvelopeChecks(ports.post);
   const targets = new CallbackTargets(limits.callbackAllow);
-  const executions = new Executions(scheduler, new MemoryStore(limits.executions, wallClock), {
+  const logs = new ExecutionLogs(limits.logs, wallClock);
+  const store = new MemoryStore(limits.executions, wallClock, (id) => logs.forget(id));
+  const executions = new Executions(scheduler, store, {
     wallClock,
     checkEnvelope: (body) => checks.check(body),
     callbackFault(url) {
@@ -61,6 +65,7 @@ export function createCore(
   scheduler.misses = misses;
   scheduler.retries = new Retries(scheduler);
   scheduler.pods = pods;
+  scheduler.logs = logs;
 
   function onMessage(message: ToScheduler): boolean {
     switch (message.type) {

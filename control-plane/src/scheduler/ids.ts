@@ -93,3 +93,8 @@ export function newBootId(): string {
   while (id.length < 12) id += BigInt(`0x${randomHex(8)}`).toString(36);
   return id.slice(0, 12);
 }
+
+/** The number in an id: those of one process are counted. NaN for what is none. */
+export function sequenceOf(id: string): number {
+  return Number(id.slice(id.lastIndexOf('-') + 1));
+}

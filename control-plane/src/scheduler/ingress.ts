@@ -84,7 +84,7 @@ export class Ingress {
     this.functions = core.functions;
     this.admin = admin;
     this.executions = core.executions;
-    this.executionsApi = new ExecutionsApi(core.executions, settings.bootId);
+    this.executionsApi = new ExecutionsApi(core.executions, settings.bootId, core.scheduler.logs);
     this.idempotency = core.idempotency;
     this.gate = gate;
     this.batch = batch;

@@ -279,7 +279,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
       maxRequestBytes: spec.maxRequestBytes,
       maxResultBytes: spec.maxResultBytes,
       windowBytes: WINDOW_BYTES,
-      logBytes: 0,
+      logBytes: this.scheduler.logs.attemptBytes,
     });
     // One that was ready has it.
     if (pod.source !== undefined && pod.readyAt === 0) {
@@ -367,8 +367,13 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
       case 'draining':
         pods.drainingByItself(pod);
         return;
+      case 'log': {
+        if (!this.known(pod, frame.stream)) return;
+        const invocation = pod.running.get(frame.stream);
+        if (invocation !== undefined) this.scheduler.logs.add(invocation, frame);
+        return;
+      }
       case 'pong':
-      case 'log':
         return;
       default:
         this.breakOff('violation', `${frame.kind} from a pod`);

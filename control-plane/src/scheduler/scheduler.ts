@@ -15,6 +15,7 @@ import type { HeaderPairs, Outcome, RetryHint } from '@simmer/protocol/frames';
 import { HISTOGRAM, type PlacementKind, type ProcessCounters } from '../shared/counters.ts';
 import type { LogLine, ToControl } from '../shared/messages.ts';
 import { type AdmissionInput, refuse, retryAfterSeconds } from './admission.ts';
+import type { ExecutionLogs } from './execution-logs.ts';
 import type { FunctionState } from './function-state.ts';
 import { type Invocation, type InvocationOwner, NO_BODY } from './invocation.ts';
 import { letGo } from './let-go.ts';
@@ -62,6 +63,7 @@ export class Scheduler implements InvocationOwner {
   misses!: Misses;
   retries!: Retries;
   pods!: PodLifecycle;
+  logs!: ExecutionLogs;
   draining = false;
   /** Another control plane takes over: pods are sent to it (send-off.ts), and nothing is ordered any more. */
   handingOver = false;

@@ -98,6 +98,7 @@ export class Harness {
         executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
         idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
         callbackAllow: [],
+        logs: { attemptBytes: 1_000, maxBytes: 100_000, syncMaxBytes: 100_000 },
       },
     );
   }

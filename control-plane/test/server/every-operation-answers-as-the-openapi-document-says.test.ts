@@ -100,6 +100,11 @@ const WALK: Readonly<Record<string, Calls>> = {
     call('GET /v1/executions/never', 404, { code: 'execution_not_found' }),
     call(`GET /v1/executions/${NO_BOOT}`, 410, { code: 'lost_in_restart' }),
   ],
+  getExecutionLogs: ({ ended }) => [
+    call(`GET /v1/executions/${ended}/logs`, 200),
+    call('GET /v1/executions/never/logs', 404, { code: 'execution_not_found' }),
+    call(`GET /v1/executions/${NO_BOOT}/logs`, 410, { code: 'lost_in_restart' }),
+  ],
   cancelExecution: ({ ended, running }) => [
     call(`DELETE /v1/executions/${running}`, 200),
     call(`DELETE /v1/executions/${ended}`, 409, { code: 'execution_ended' }),

@@ -66,6 +66,7 @@ export class Plane {
       executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
       idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
       callbackAllow: [],
+      logs: { attemptBytes: 16_384, maxBytes: 2 ** 26, syncMaxBytes: 2 ** 23 },
     });
     this.timer = setInterval(() => this.core.wheel.advance(performance.now()), TICK_MS);
   }

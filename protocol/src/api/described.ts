@@ -242,6 +242,15 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
     answers: { 200: { description: 'The execution.', content: json(views.ExecutionSchema) } },
     errors: [...EXECUTION, 'invalid_query'],
   },
+  'GET /v1/executions/{id}/logs': {
+    id: 'getExecutionLogs',
+    tag: 'Executions',
+    summary: 'What its handler printed',
+    description: 'Of a synchronous call for a short while only.',
+    parameters: [executionId],
+    answers: { 200: { description: 'The lines.', content: json(views.ExecutionLogsSchema) } },
+    errors: [...EXECUTION],
+  },
   'DELETE /v1/executions/{id}': {
     id: 'cancelExecution',
     tag: 'Executions',

@@ -6,6 +6,7 @@
  */
 import { Type } from 'typebox';
 import { ERRORS, type ErrorCode } from '../errors.ts';
+import { LOG_LEVELS } from '../frames.ts';
 import { FunctionManifestSchema } from '../manifest.ts';
 import { NAME_PATTERN } from '../names.ts';
 import { closed } from '../schema/common.ts';
@@ -141,6 +142,28 @@ export const ExecutionSchema = Type.Object(
   {
     ...executionFields,
     output: Type.Optional(anything('What the handler returned, where it succeeded.')),
+  },
+  closed,
+);
+
+export const ExecutionLogsSchema = Type.Object(
+  {
+    executionId,
+    lines: Type.Array(
+      Type.Object(
+        {
+          at: time('When it came.'),
+          attempt: Type.Integer({ minimum: 1, description: 'Which attempt printed it.' }),
+          level: Type.Enum([...LOG_LEVELS]),
+          text: Type.String(),
+        },
+        closed,
+      ),
+    ),
+    truncated: Type.Boolean({
+      description:
+        'Something is missing: a part of a line, or lines that were too many or have made way.',
+    }),
   },
   closed,
 );

@@ -68,6 +68,7 @@ export const FRAMES: { [K in FrameKind]: fc.Arbitrary<Extract<Frame, { kind: K }
     stream,
     level: fc.constantFrom(...LOG_LEVELS),
     text,
+    cut: fc.boolean(),
   }),
   credit: fc.record({ kind: fc.constant('credit' as const), stream, bytes: uint }),
   pong: fc.record({ kind: fc.constant('pong' as const), nonce: uint }),

@@ -2,6 +2,7 @@
 import { keyOfUrlName } from '@simmer/protocol/names';
 import type { Operation } from '@simmer/protocol/operations';
 import { type Caller, may } from '../../shared/caller.ts';
+import type { ExecutionLogs } from '../execution-logs.ts';
 import type { HttpReply } from '../http-reply.ts';
 import type { Executions } from './executions.ts';
 import { EXECUTION_STATUSES, type ExecutionRecord, type ExecutionStatus } from './record.ts';
@@ -27,16 +28,19 @@ export interface ExecutionRequestPorts {
 export class ExecutionsApi {
   private readonly executions: Executions;
   private readonly bootId: string;
+  private readonly printed: ExecutionLogs;
 
-  constructor(executions: Executions, bootId: string) {
+  constructor(executions: Executions, bootId: string, printed: ExecutionLogs) {
     this.executions = executions;
     this.bootId = bootId;
+    this.printed = printed;
   }
 
   /** `id`: '' for the list. Never rejects. */
   async answer(ports: ExecutionRequestPorts, operation: Operation, id: string, query: string) {
     try {
       if (id === '') await this.list(ports, new URLSearchParams(query));
+      else if (operation.path.endsWith('/logs')) await this.logs(ports, operation, id);
       else if (operation.method === 'DELETE') await this.cancel(ports, id);
       else await this.get(ports, id, new URLSearchParams(query));
     } catch (error) {
@@ -67,6 +71,26 @@ export class ExecutionsApi {
       const detail = `Execution ${id} has ended: ${record.status}.`;
       ports.reply.failWith(ports.requestId, '', 'execution_ended', detail);
     }
+  }
+
+  /** What it printed. Of a synchronous call there may be lines and no record. */
+  private async logs(ports: ExecutionRequestPorts, operation: Operation, id: string) {
+    const { reply, requestId, caller } = ports;
+    const log = this.printed.get(id);
+    const kept = log ?? (await this.find(ports, id));
+    if (kept === undefined) return;
+    if (!may(caller, operation.scopes, kept.functionKey)) {
+      const detail = 'No execution of this id is known.';
+      reply.failWith(requestId, '', 'execution_not_found', detail);
+      return;
+    }
+    const lines = (log?.lines ?? []).map((line) => ({
+      ...line,
+      at: new Date(line.at).toISOString(),
+    }));
+    const truncated = log?.truncated ?? this.printed.mayBeGone(id);
+    const body = `${JSON.stringify({ executionId: id, lines, truncated })}\n`;
+    reply.answer(id, '', 200, JSON_TYPE, body);
   }
 
   private async list(ports: ExecutionRequestPorts, query: URLSearchParams) {

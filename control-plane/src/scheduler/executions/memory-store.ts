@@ -7,6 +7,7 @@
  *  M2. One that ended longer ago than `maxAgeMs` is not there.
  *  M3. The ids of the last `REMEMBERED` that went are remembered.
  */
+import { sequenceOf } from '../ids.ts';
 import { bytesOf, type ExecutionRecord, hasEnded } from './record.ts';
 import type { ExecutionFilter, ExecutionPage, ExecutionStore, Lookup } from './store.ts';
 
@@ -33,11 +34,17 @@ export class MemoryStore implements ExecutionStore {
   private readonly ended = new Set<Kept>();
   private readonly evicted = new Set<string>();
   private bytes = 0;
+  private readonly forgotten: (id: string) => void;
 
-  /** `now`: epoch milliseconds, as in the records. */
-  constructor(limits: MemoryStoreLimits, now: () => number) {
+  /** `now`: epoch milliseconds, as in the records. `forgotten` is told of each that is kept no longer. */
+  constructor(
+    limits: MemoryStoreLimits,
+    now: () => number,
+    forgotten: (id: string) => void = () => {},
+  ) {
     this.limits = limits;
     this.now = now;
+    this.forgotten = forgotten;
   }
 
   async create(record: ExecutionRecord): Promise<'created' | 'full'> {
@@ -120,10 +127,6 @@ export class MemoryStore implements ExecutionStore {
     this.all.delete(kept.record.id);
     this.ended.delete(kept);
     this.bytes -= kept.bytes;
+    this.forgotten(kept.record.id);
   }
-}
-
-/** Ids of one process are numbered (ids.ts). */
-function sequenceOf(id: string): number {
-  return Number(id.slice(id.lastIndexOf('-') + 1));
 }
