@@ -72,9 +72,12 @@ if (ports !== undefined) {
   while (!ended && !(await isReady())) await delay(READY_POLL_MS);
   if (!ended) {
     const address = `localhost:${ports.port}`;
+    // The command line looks at 8080 unless it is told.
+    const where = ports.port === 8080 ? '' : `SIMMER_URL=http://${address} `;
     const calls = CALLS.map((call) => `  ${call.replace('$', address)}`).join('\n');
     console.log(
       `\nSimmer is ready. Try:\n\n${calls}\n\n` +
+        `  ${where}./simmer invoke echo --data '{"hello": "world"}'\n  ${where}./simmer executions\n\n` +
         `  curl ${address}/v1/pools\n  curl localhost:${ports.managementPort}/metrics\n\nCtrl-C ends it.\n`,
     );
   }
