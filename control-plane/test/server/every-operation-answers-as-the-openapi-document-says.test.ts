@@ -45,6 +45,22 @@ const WALK: Readonly<Record<string, Calls>> = {
       headers: { 'x-max-retries': '1000' },
       code: 'invalid_retries',
     }),
+    call('POST /v1/functions/fn:invoke', 400, {
+      ...EMPTY,
+      headers: { 'idempotency-key': 'k'.repeat(256) },
+      code: 'invalid_idempotency_key',
+    }),
+    ...[200, 200].map((status) =>
+      call('POST /v1/functions/fn:invoke', status, {
+        ...EMPTY,
+        headers: { 'idempotency-key': 'k' },
+      }),
+    ),
+    call('POST /v1/functions/fn:invoke', 422, {
+      body: '{"input": 1}',
+      headers: { 'idempotency-key': 'k' },
+      code: 'idempotency_key_reused',
+    }),
     call('POST /v1/functions/none:invoke', 404, { ...EMPTY, code: 'function_not_found' }),
     call('POST /v1/functions/No:invoke', 400, { ...EMPTY, code: 'invalid_function_name' }),
     call('POST /v1/functions/small:invoke', 413, {

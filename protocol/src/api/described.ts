@@ -78,6 +78,11 @@ const invocation = [
     "Attempts that may follow the first. The manifest's `retry.maxRetries` where absent.",
     Type.Integer({ minimum: 0, maximum: 100 }),
   ),
+  header(
+    'Idempotency-Key',
+    'Of all requests of the same caller to the function that bring it, one is run; the others get its answer.',
+    Type.String({ minLength: 1, maxLength: 255, pattern: '^[ -~]*$' }),
+  ),
   header('traceparent', 'The trace that the call belongs to (W3C Trace Context).', Type.String()),
   header('X-Trace-Id', 'The trace, where there is no `traceparent`.', Type.String()),
 ];
@@ -86,7 +91,7 @@ const invocation = [
 
 /** A function that may be called, by its name. */
 const FINDING: readonly ErrorCode[] = ['invalid_function_name', 'function_not_found'];
-/** Before an invocation is taken. */
+/** Before an invocation is taken, and in its stead. */
 const ADMISSION: readonly ErrorCode[] = [
   ...FINDING,
   'invalid_timeout',
@@ -96,6 +101,9 @@ const ADMISSION: readonly ErrorCode[] = [
   'overloaded',
   'deadline_unreachable',
   'no_capacity',
+  'invalid_idempotency_key',
+  'idempotency_key_reused',
+  'idempotency_keys_full',
 ];
 /** What may become of an attempt. */
 const ATTEMPT: readonly ErrorCode[] = [
@@ -108,6 +116,7 @@ const ATTEMPT: readonly ErrorCode[] = [
   'timeout',
   'pod_lost',
   'over_capacity',
+  'idempotent_result_unavailable',
 ];
 const EXECUTION: readonly ErrorCode[] = [
   'execution_not_found',
@@ -148,6 +157,7 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
       'invalid_callback_url',
       'executions_full',
       'timeout',
+      'execution_evicted',
     ],
   },
   'ANY /fn/{name}/{path...}': {

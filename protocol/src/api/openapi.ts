@@ -28,16 +28,24 @@ const NAMED: ReadonlyMap<TSchema, string> = new Map(
 
 const ANY_METHODS = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch'];
 
-const EVERY_ANSWER: Readonly<Record<string, string>> = {
+/** Name and description. */
+type Headers = Readonly<Record<string, string>>;
+
+const EVERY_ANSWER: Headers = {
   'X-Execution-Id': 'Of the invocation, or of this request; it stands in the log.',
   'X-Trace-Id': 'The trace of the invocation.',
 };
 
 /** Of the limit that was met, with `rate_limited`. */
-const RATE_LIMIT: Readonly<Record<string, string>> = {
+const RATE_LIMIT: Headers = {
   'RateLimit-Limit': 'Requests at once.',
   'RateLimit-Remaining': 'Requests that are left: 0.',
   'RateLimit-Reset': 'Seconds until all of them are there again.',
+};
+
+/** What else each answer of a call may carry. */
+const EVERY_CALL: Headers = {
+  'Idempotent-Replayed': '`true`: the answer of the execution that the `Idempotency-Key` began.',
 };
 
 const TAGS: Readonly<Record<string, string>> = {
@@ -110,15 +118,16 @@ function operationObject(operation: Operation, suffix: string): Json {
   const described = describedOf(operation);
   const { id, tag, summary, description, parameters = [], body } = described;
   const responses: Record<string, Json> = {};
+  const every = operation.by === 'invocation' ? { ...EVERY_ANSWER, ...EVERY_CALL } : EVERY_ANSWER;
   for (const [status, answer] of Object.entries(described.answers)) {
-    responses[status] = responseObject(answer);
+    responses[status] = responseObject(answer, every);
   }
   const byStatus = new Map<number, ErrorCode[]>();
   for (const code of errorsOf(operation)) {
     const { status } = ERRORS[code];
     byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }
-  for (const [status, codes] of byStatus) responses[status] = problemResponse(status, codes);
+  for (const [status, codes] of byStatus) responses[status] = problemResponse(status, codes, every);
   const taken = parameters.filter((p) => p.in === 'path').map((p) => p.name);
   if (!taken.every((name) => operation.path.includes(`{${name}`))) {
     throw new Error(`${operation.path} has not the parameters ${taken}`);
@@ -146,20 +155,20 @@ function operationObject(operation: Operation, suffix: string): Json {
   };
 }
 
-function responseObject({ description, content, headers = {} }: Answer): Json {
+function responseObject({ description, content, headers = {} }: Answer, every: Headers): Json {
   return {
     description,
-    headers: headersObject({ ...EVERY_ANSWER, ...headers }),
+    headers: headersObject({ ...every, ...headers }),
     ...(content && { content: contentObject(content) }),
   };
 }
 
-function problemResponse(status: number, codes: readonly ErrorCode[]): Json {
+function problemResponse(status: number, codes: readonly ErrorCode[], every: Headers): Json {
   const again = status === 429 || status === 503;
   return {
     description: codes.map((code) => `\`${code}\`: ${ERRORS[code].title}.`).join(' '),
     headers: headersObject({
-      ...EVERY_ANSWER,
+      ...every,
       ...(again && { 'Retry-After': 'Seconds after which to try again.' }),
       ...(status === 401 && { 'WWW-Authenticate': 'Bearer.' }),
       ...(codes.includes('rate_limited') && RATE_LIMIT),
@@ -177,7 +186,7 @@ function problemResponse(status: number, codes: readonly ErrorCode[]): Json {
   };
 }
 
-function headersObject(headers: Readonly<Record<string, string>>): Json {
+function headersObject(headers: Headers): Json {
   return Object.fromEntries(
     Object.entries(headers).map(([name, description]) => [
       name,
