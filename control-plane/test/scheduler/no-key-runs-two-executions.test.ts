@@ -9,6 +9,7 @@ import { HASHED_HERE_BYTES } from '../../src/scheduler/idempotency/fingerprint.t
 import type { KeyedCall } from '../../src/scheduler/idempotency/keyed-call.ts';
 import { Invocation } from '../../src/scheduler/invocation.ts';
 import type { Pod } from '../../src/scheduler/pod.ts';
+import { ANYONE } from '../../src/shared/caller.ts';
 import { eventually } from '../server/simmer.ts';
 import { FakeReply, Harness } from './harness.ts';
 
@@ -60,12 +61,13 @@ function keyed(
   const refused = idempotency.isKnown(fn, caller, key)
     ? scheduler.refusalOfBytes(fn, body.length)
     : scheduler.refusal(fn, body.length, budgetMs);
-  const call = idempotency.call(fn, caller, key, request, client);
+  const call = idempotency.call(fn, key, request, client);
   const invocation = new Invocation(
     ...([scheduler, `k-${++ids}`, fn, form, raw ? 'POST' : '', '', []] as const),
     ...(['00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', call] as const),
     ...([h.time, h.time + budgetMs] as const),
   );
+  invocation.caller = { ...ANYONE, id: caller };
   call.bind(invocation, () => scheduler.submit(invocation), null);
   if (refused === undefined) {
     scheduler.open(invocation, body.length);
