@@ -1,5 +1,5 @@
 /**
- * Runs each `sh` block of README.md and docs/quickstart.md, in order, from the repository's folder, on the default ports.
+ * Runs each `sh` block of the pages below, in order, from the repository's folder, on the default ports.
  * A `text` block after one is what it must print; `…` in it stands for anything.
  */
 import type { ChildProcess } from 'node:child_process';
@@ -113,7 +113,7 @@ async function print(command: string): Promise<string> {
   }
 }
 
-for (const page of ['README.md', 'docs/quickstart.md']) {
+for (const page of ['README.md', 'docs/quickstart.md', 'docs/managing-functions.md']) {
   t.test(`the commands of ${page}`, async (t) => {
     for (const port of PORTS) {
       if (await isTaken(port)) {

@@ -10,6 +10,8 @@ COPY protocol/package.json protocol/
 COPY runtime/package.json runtime/
 COPY k8s/package.json k8s/
 COPY control-plane/package.json control-plane/
+COPY client/package.json client/
+COPY cli/package.json cli/
 COPY examples/package.json examples/
 COPY benchmarks/package.json benchmarks/
 

@@ -180,6 +180,52 @@ export const ERRORS = {
     title: 'Bad query parameter',
     help: 'The detail names the parameter and what it may be.',
   },
+  // ---- writes of functions ----
+  invalid_manifest: {
+    status: 400,
+    title: 'Invalid manifest',
+    help: 'A manifest does not parse, breaks its schema, or names what is not there; `issues` has each field with the reason. Of a file or an object the log says the same; the functions already running go on.',
+  },
+  function_exists: {
+    status: 409,
+    title: 'The function exists',
+    help: '`POST /v1/functions` makes new ones only. `PUT /v1/functions/{name}` replaces.',
+  },
+  function_not_ready: {
+    status: 422,
+    title: 'The function does not serve',
+    help: 'The change is applied and stays so, but no pod of the new revision gets ready, or the registry refuses what it names; the detail says why. Pods of the earlier revision, where there are any, go on serving.',
+  },
+  precondition_failed: {
+    status: 412,
+    title: 'The function is another by now',
+    help: 'Its `ETag` is none of those in `If-Match`. `GET` it again, and decide anew.',
+  },
+  write_conflict: {
+    status: 409,
+    title: 'Others write it, too',
+    help: 'The function is written by others at the same time, or is still being deleted: its last pods drain. Try again.',
+  },
+  manifest_not_writable: {
+    status: 409,
+    title: 'The manifest cannot be written here',
+    help: 'The function stands in a file that holds more than its manifest, is a link or cannot be read as it stands. Change that file; the detail names it.',
+  },
+  registry_read_only: {
+    status: 409,
+    title: 'Functions cannot be written',
+    help: 'The folder of functions is read-only for the control plane.',
+  },
+  write_refused: {
+    status: 403,
+    title: 'The cluster refuses the write',
+    help: 'The control plane has no permission to write Function objects in the namespace, or a quota or an admission plugin says no; the detail is what the API server said.',
+  },
+  registry_unavailable: {
+    status: 503,
+    title: 'The registry cannot be written now',
+    help: 'The API server cannot be reached, or the folder of functions cannot be written. Whether the change was made is uncertain: `GET` the function, and try again.',
+  },
   // ---- the attempt ----
   function_error: {
     status: 500,
@@ -257,11 +303,6 @@ export const ERRORS = {
     title: 'Pod refused',
     help: "A connection to the pod port showed no valid credential, a spent one, or another pod's; its socket was closed with 4401 or 4403.",
   },
-  invalid_manifest: {
-    status: 422,
-    title: 'Invalid manifest',
-    help: 'A manifest does not parse, breaks its schema, or repeats a name. The log names file, field and reason; the functions already running go on.',
-  },
   invalid_option: {
     status: 400,
     title: 'Invalid option',
@@ -296,13 +337,15 @@ export interface Problem {
   readonly executionId?: string;
   /** Attempts that were made, where there were any. */
   readonly attempts?: number;
+  /** What is wrong with a manifest, field by field. */
+  readonly issues?: readonly { readonly field: string; readonly reason: string }[];
 }
 
 /** `type` is a stable URI reference to the code's section of docs/errors.md. */
 export function problem(
   code: ErrorCode,
   detail: string,
-  more: { executionId?: string; attempts?: number } = {},
+  more: Pick<Problem, 'executionId' | 'attempts' | 'issues'> = {},
 ): Problem {
   const { status, title } = ERRORS[code];
   return { type: `/docs/errors#${code}`, title, status, code, detail, ...more };

@@ -1,4 +1,5 @@
 /** Where functions come from: a folder of manifests, or the API server. Level-triggered: each change brings the whole set. */
+import { type ErrorCode, SimmerError } from './errors.ts';
 import type { FunctionManifest, ManifestIssue } from './manifest.ts';
 
 /** A function's code, as its pods get it over their sockets. */
@@ -43,4 +44,54 @@ export interface Registry {
   /** Reads everything once, calls `onChange` with it, and again after each change. */
   start(onChange: (snapshot: RegistrySnapshot) => void): Promise<void>;
   close(): Promise<void>;
+  /**
+   * Stores a function, whole: another of its name is replaced, and a reader or a crash sees the one or the other. Others' writes
+   * at the same time are each whole as well; the last one wins.
+   * @throws {WriteRefused}
+   */
+  put(write: FunctionWrite): Promise<Written>;
+  /** Removes a function; false where there is none. @throws {WriteRefused} */
+  remove(key: string, accepts: Accepts): Promise<boolean>;
+}
+
+/** A Function's manifest as it is stored: checked, but with nothing filled in that its author left out. */
+export interface FunctionDocument {
+  readonly apiVersion: string;
+  readonly kind: 'Function';
+  readonly metadata: FunctionManifest['metadata'];
+  readonly spec: Readonly<Record<string, unknown>>;
+}
+
+/** Whether what stands there now may be written over. Undefined: nothing does, or nothing valid. */
+export type Accepts = (current: FunctionManifest | undefined) => boolean;
+
+export interface FunctionWrite {
+  readonly document: FunctionDocument;
+  /** The document with its defaults. */
+  readonly manifest: FunctionManifest;
+  /** False: it is to be a new one (`function_exists`). */
+  readonly mayReplace: boolean;
+  /** Asked of one that would be replaced, and of none: `precondition_failed`. */
+  readonly accepts: Accepts;
+}
+
+/** A function that was stored. */
+export interface Written {
+  readonly created: boolean;
+  /** Whether the listener has heard of it (or of what came later); or why it is not in force as it stands. */
+  taken(): boolean | readonly ManifestIssue[];
+}
+
+/** Nothing was written, or (`registry_unavailable`) perhaps. */
+export class WriteRefused extends SimmerError {
+  readonly issues: readonly ManifestIssue[];
+  constructor(code: ErrorCode, detail: string, issues: readonly ManifestIssue[] = []) {
+    super(code, detail);
+    this.issues = issues;
+  }
+}
+
+export function invalidManifest(issues: readonly ManifestIssue[]): WriteRefused {
+  const all = issues.map(({ field, reason }) => (field === '' ? reason : `${field}: ${reason}`));
+  return new WriteRefused('invalid_manifest', `${all.join('; ')}.`, issues);
 }

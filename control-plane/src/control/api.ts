@@ -1,4 +1,4 @@
-/** Answers the rare requests of the public port, which the scheduler hands over: functions, pools, and the documentation. */
+/** Answers the rare requests of the public port, which the scheduler hands over: functions, pools, and the documentation. What writes is in function-writes.ts. */
 import { type ErrorCode, problem } from '@simmer/protocol/errors';
 import {
   functionKey,
@@ -12,6 +12,7 @@ import { may } from '../shared/caller.ts';
 import { FunctionCounters, MISSES, PLACEMENTS } from '../shared/counters.ts';
 import type { HttpRequestMessage, HttpResponseMessage, PodSnapshot } from '../shared/messages.ts';
 import { Documentation } from './documentation.ts';
+import { etagOf } from './function-writes.ts';
 import { isComing, isLeaving, type Pod, type Pool } from './pools/pool.ts';
 
 export interface ApiOptions {
@@ -74,7 +75,8 @@ export class Api {
         const key = this.options.callbackKey(pool.key);
         return respond(request, 200, 'application/json', { key });
       }
-      return respond(request, 200, 'application/json', this.functionDetail(pool));
+      const answer = respond(request, 200, 'application/json', this.functionDetail(pool));
+      return { ...answer, headers: [['etag', etagOf(pool.registered.manifest)]] };
     }
     const pool = seen(this.poolOf(key, new URLSearchParams(request.query).get('kind')));
     if (!pool) return this.fail(request, 'pool_not_found', `There is no pool ${urlName}.`);
@@ -96,13 +98,11 @@ export class Api {
     });
   }
 
-  private functionDetail(pool: Pool) {
-    const { labels, annotations } = pool.registered.manifest.metadata;
+  /** The manifest, which a PUT takes as it is shown here, and how the function is. */
+  functionDetail(pool: Pool) {
     return {
+      ...pool.registered.manifest,
       ...nameOf(pool),
-      ...(labels && { labels }),
-      ...(annotations && { annotations }),
-      spec: pool.registered.manifest.spec,
       status: this.functionStatus(pool),
     };
   }

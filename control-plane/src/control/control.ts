@@ -12,7 +12,13 @@ import { readEnvelope } from '@simmer/protocol/envelope';
 import type { Registry, RegistrySnapshot } from '@simmer/protocol/registry';
 import { version } from '../config/config.ts';
 import { FunctionCounters, OTHER_SLOT, ProcessCounters } from '../shared/counters.ts';
-import type { ControlThreadData, Successor, ToControl, ToScheduler } from '../shared/messages.ts';
+import type {
+  ControlThreadData,
+  HttpRequestMessage,
+  Successor,
+  ToControl,
+  ToScheduler,
+} from '../shared/messages.ts';
 import { ApiKeyFiles } from './access/api-key-files.ts';
 import { ApiKeys } from './access/api-keys.ts';
 import { guardOf } from './access/guard.ts';
@@ -22,11 +28,13 @@ import { type Command, ProcessBackend } from './backends/process.ts';
 import { type CallbackParts, createCallbacks } from './callbacks/create.ts';
 import { systemClock } from './clock.ts';
 import type { Cluster } from './cluster.ts';
+import { FunctionWrites } from './function-writes.ts';
 import { createLog, type Log, type LogSink } from './log.ts';
 import { ManagementServer, type Readiness } from './management.ts';
 import { Metrics } from './metrics.ts';
 import { poolStatus } from './pool-status.ts';
 import { PoolKeeper } from './pools/keeper.ts';
+import type { Pool } from './pools/pool.ts';
 import { CounterSlots } from './pools/slots.ts';
 import { FolderRegistry } from './registry/folder.ts';
 
@@ -54,6 +62,7 @@ interface Parts {
   readonly registry: Registry;
   readonly api: Api;
   readonly callbacks: CallbackParts;
+  readonly writes: FunctionWrites;
 }
 
 export class Control {
@@ -207,7 +216,9 @@ export class Control {
       ...{ pools: keeper, memory: data.counters, now: systemClock.now },
       callbackKey: callbacks.keyOf,
     });
-    return { backends, keeper, registry, api, callbacks };
+    const show = (pool: Pool) => api.functionDetail(pool);
+    const writes = new FunctionWrites({ registry, pools: keeper, show, clock: systemClock, log });
+    return { backends, keeper, registry, api, callbacks, writes };
   }
 
   /** A message from the scheduler. */
@@ -233,7 +244,7 @@ export class Control {
         for (const line of message.lines) this.log[line.level](line.fields, line.message);
         break;
       case 'http-request':
-        if (this.parts) this.options.send(this.parts.api.answer(message));
+        if (this.parts) void this.answer(this.parts, message);
         break;
       case 'check-envelope': {
         const { requestId, body } = message;
@@ -259,6 +270,12 @@ export class Control {
         void this.stop(message.graceMs, message.callbackGraceMs);
         break;
     }
+  }
+
+  private async answer({ api, writes }: Parts, request: HttpRequestMessage): Promise<void> {
+    this.options.send(
+      FunctionWrites.takes(request) ? await writes.answer(request) : api.answer(request),
+    );
   }
 
   /** The next leader decides about pods from now on. */

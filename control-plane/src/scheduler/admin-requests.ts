@@ -1,13 +1,16 @@
 /** Rare requests of the public port: handed to the control thread by message, answered when it answers. */
+import type { HeaderPairs } from '@simmer/protocol/frames';
 import type { Caller } from '../shared/caller.ts';
 import type { HttpResponseMessage, PodSnapshot, ToControl } from '../shared/messages.ts';
 import type { HttpReply } from './http-reply.ts';
 import { TimerNode, type TimingWheel } from './timing-wheel.ts';
 
-/** The control thread answers from memory; past this it hangs, and /healthz says so too. */
+/** The control thread answers from memory; past this (beside what a write may wait) it hangs, and /healthz says so too. */
 const ANSWER_TIMEOUT_MS = 10_000;
 /** Requests that may wait for it at once. */
 const MAX_PENDING = 256;
+/** Of these, such as may wait long: they leave room for the others. */
+const MAX_WAITING = 128;
 
 export interface AdminRequest {
   /** Its X-Execution-Id. */
@@ -17,6 +20,10 @@ export interface AdminRequest {
   readonly path: string;
   readonly query: string;
   readonly contentType: string;
+  /** '' where there is none. */
+  readonly ifMatch: string;
+  /** How long its answer may wait for what it is to tell: 0 for what is answered at once. */
+  readonly waitMs: number;
   /** null where the operation takes none. */
   readonly body: Uint8Array | null;
 }
@@ -24,11 +31,13 @@ export interface AdminRequest {
 class Pending extends TimerNode {
   readonly executionId: string;
   readonly reply: HttpReply;
+  readonly waits: boolean;
   private readonly expire: () => void;
-  constructor(executionId: string, reply: HttpReply, expire: () => void) {
+  constructor(executionId: string, reply: HttpReply, waits: boolean, expire: () => void) {
     super();
     this.executionId = executionId;
     this.reply = reply;
+    this.waits = waits;
     this.expire = expire;
   }
   onTimer(): void {
@@ -38,6 +47,7 @@ class Pending extends TimerNode {
 
 export class AdminRequests {
   private readonly pending = new Map<number, Pending>();
+  private waiting = 0;
   private last = 0;
   private readonly wheel: TimingWheel;
   private readonly now: () => number;
@@ -58,33 +68,43 @@ export class AdminRequests {
 
   forward(reply: HttpReply, request: AdminRequest): void {
     const executionId = request.requestId;
-    if (this.pending.size >= MAX_PENDING) {
+    const waits = request.waitMs > 0;
+    if (this.pending.size >= MAX_PENDING || (waits && this.waiting >= MAX_WAITING)) {
       const detail = 'Too many requests wait for the control thread.';
       reply.failWith(executionId, '', 'overloaded', detail, { retryAfterSeconds: 1 });
       return;
     }
     const requestId = ++this.last;
-    const pending = new Pending(executionId, reply, () => {
-      this.pending.delete(requestId);
+    const pending = new Pending(executionId, reply, waits, () => {
+      this.take(requestId);
       const detail = 'The control thread did not answer.';
       reply.failWith(executionId, '', 'internal_error', detail);
     });
     this.pending.set(requestId, pending);
-    this.wheel.set(pending, this.now() + ANSWER_TIMEOUT_MS);
-    const { caller, method, path, query, contentType, body } = request;
+    if (waits) this.waiting++;
+    this.wheel.set(pending, this.now() + request.waitMs + ANSWER_TIMEOUT_MS);
+    const { caller, method, path, query, contentType, ifMatch, body } = request;
     const pods = path.startsWith('/v1/pools') ? this.podSnapshot() : [];
     this.post({
       ...{ type: 'http-request', requestId, executionId, caller, method, path, query },
-      ...{ contentType, body, pods },
+      ...{ contentType, ifMatch, body, pods },
     });
   }
 
   answered(message: HttpResponseMessage): void {
-    const pending = this.pending.get(message.requestId);
+    const pending = this.take(message.requestId);
     if (pending === undefined) return;
-    this.pending.delete(message.requestId);
     this.wheel.clear(pending);
     const { status, contentType, body } = message;
-    pending.reply.answer(pending.executionId, '', status, contentType, body);
+    const headers = message.headers as HeaderPairs | undefined;
+    pending.reply.answer(pending.executionId, '', status, contentType, body, headers);
+  }
+
+  private take(requestId: number): Pending | undefined {
+    const pending = this.pending.get(requestId);
+    if (pending === undefined) return undefined;
+    this.pending.delete(requestId);
+    if (pending.waits) this.waiting--;
+    return pending;
   }
 }

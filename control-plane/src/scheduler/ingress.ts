@@ -16,6 +16,7 @@ import { keyOfUrlName, urlNameOfKey } from '@simmer/protocol/names';
 import { MAX_OPERATION_BODY_BYTES, type Operation, type Scope } from '@simmer/protocol/operations';
 import { MAX_RETRIES } from '@simmer/protocol/retry';
 import { may } from '../shared/caller.ts';
+import { writeWaitMs } from '../shared/write-wait.ts';
 import { type Access, type Gate, Refused, rateLimited } from './access/gate.ts';
 import { KNOWN_ANYONE, Known } from './access/known.ts';
 import type { AdminRequests } from './admin-requests.ts';
@@ -175,6 +176,9 @@ export class Ingress {
     const query = req.getQuery() ?? '';
     const contentType = operation.takesBody === true ? req.getHeader('content-type') : '';
     const length = operation.takesBody === true ? Number(req.getHeader('content-length') || 0) : 0;
+    const writes = operation.by === 'control' && operation.method !== 'GET';
+    const ifMatch = writes ? req.getHeader('if-match') : '';
+    const waitMs = writes ? (writeWaitMs(query) ?? 0) : 0;
     const refuse = (no: Refused): void => reply.refuse(requestId, '', no);
     const answer = (known: Known, body: Uint8Array | null): void => {
       const { caller } = known;
@@ -185,7 +189,8 @@ export class Ingress {
         const ports = { reply, requestId, caller, onGone };
         void this.executionsApi.answer(ports, operation, parameter, query);
       } else {
-        this.admin.forward(reply, { requestId, caller, method, path, query, contentType, body });
+        const request = { requestId, caller, method, path, query, contentType, ifMatch, waitMs };
+        this.admin.forward(reply, { ...request, body });
       }
     };
     // Whether the operation is allowed at all is told before its body is waited for, where it is known.

@@ -151,7 +151,9 @@ export interface HttpResponseMessage {
   readonly type: 'http-response';
   readonly requestId: number;
   readonly status: number;
+  /** '' where there is no body. */
   readonly contentType: string;
+  readonly headers?: readonly (readonly [name: string, value: string])[];
   readonly body: string;
 }
 
@@ -315,6 +317,8 @@ export interface HttpRequestMessage {
   readonly query: string;
   readonly executionId: string;
   readonly contentType: string;
+  /** Of a write; '' where there is none. */
+  readonly ifMatch: string;
   /** null where the operation takes none. */
   readonly body: Uint8Array | null;
   readonly pods: readonly PodSnapshot[];

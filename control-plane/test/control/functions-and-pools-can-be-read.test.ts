@@ -104,6 +104,7 @@ function setUp() {
       executionId: 'boot-1',
       caller: ANYONE,
       contentType: '',
+      ifMatch: '',
       body: null,
       pods,
     });

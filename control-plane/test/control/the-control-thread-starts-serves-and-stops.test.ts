@@ -108,6 +108,7 @@ t.test('from the first scan to the last pod', async (t) => {
     executionId: 'boot-1',
     caller: ANYONE,
     contentType: '',
+    ifMatch: '',
     body: null,
     pods: [],
   });

@@ -46,6 +46,8 @@ export interface Listed<T> {
 export interface RemoveOptions {
   /** Only this very object, not a later one of its name. */
   readonly uid?: string;
+  /** Only if nobody wrote since; with a `uid`. */
+  readonly resourceVersion?: string;
   /** 0: at once, without waiting for the kubelet. */
   readonly graceSeconds?: number;
   readonly propagation?: 'Background' | 'Foreground' | 'Orphan';
@@ -189,7 +191,7 @@ export class Api {
     return parse<T>(await this.send(asked, 'PUT', path, { body, query: MANAGED }));
   }
 
-  /** False where there was none to remove (or only another of its name, where a uid was given). */
+  /** False where there was none to remove (or, where a uid was given, only another of its name, or one that was written since). */
   async remove(
     resource: Resource,
     namespace: string,
@@ -200,7 +202,14 @@ export class Api {
     const body = {
       apiVersion: 'v1',
       kind: 'DeleteOptions',
-      ...(options.uid !== undefined && { preconditions: { uid: options.uid } }),
+      ...(options.uid !== undefined && {
+        preconditions: {
+          uid: options.uid,
+          ...(options.resourceVersion !== undefined && {
+            resourceVersion: options.resourceVersion,
+          }),
+        },
+      }),
       ...(options.graceSeconds !== undefined && { gracePeriodSeconds: options.graceSeconds }),
       propagationPolicy: options.propagation ?? 'Background',
     };

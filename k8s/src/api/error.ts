@@ -11,6 +11,12 @@ export interface Asked {
   readonly name?: string;
 }
 
+/** `metav1.StatusCause`: a field, and a sentence. */
+export interface Cause {
+  readonly field: string;
+  readonly reason: string;
+}
+
 export class ApiError extends Error {
   /** `unreachable`: no answer came; a write may have happened all the same. `refused`: the API server said no. */
   readonly code: 'unreachable' | 'refused';
@@ -22,6 +28,8 @@ export class ApiError extends Error {
   readonly denied: boolean;
   /** What the API server asks to wait before the next try; 0 where it says nothing. */
   readonly retryAfterMs: number;
+  /** Of an `Invalid` object: what is wrong where. */
+  readonly causes: readonly Cause[];
 
   constructor(
     code: 'unreachable' | 'refused',
@@ -30,6 +38,7 @@ export class ApiError extends Error {
     message: string,
     denied = false,
     retryAfterMs = 0,
+    causes: readonly Cause[] = [],
   ) {
     super(message);
     this.name = 'ApiError';
@@ -38,6 +47,7 @@ export class ApiError extends Error {
     this.reason = reason;
     this.denied = denied;
     this.retryAfterMs = retryAfterMs;
+    this.causes = causes;
   }
 }
 
@@ -77,7 +87,8 @@ export function refused(asked: Asked, status: number, body: string, retryAfterMs
     ? `no permission to ${phrase(asked)} (verb "${asked.verb}", resource "${asked.resource}", ${scope(asked)})`
     : `cannot ${phrase(asked)}`;
   const words = said.message || `HTTP ${status}`;
-  return new ApiError('refused', status, reason, `${what}: ${words}`, denied, retryAfterMs);
+  const message = `${what}: ${words}`;
+  return new ApiError('refused', status, reason, message, denied, retryAfterMs, said.causes);
 }
 
 /** It may work when asked again later, as it stands. */
@@ -102,14 +113,30 @@ function phrase(asked: Asked): string {
   return `${asked.verb} ${asked.resource}${name}${where}`;
 }
 
-function parseStatus(body: string): { reason: string; message: string } {
+interface Said {
+  readonly reason: string;
+  readonly message: string;
+  readonly causes: readonly Cause[];
+}
+
+function parseStatus(body: string): Said {
   try {
-    const value = JSON.parse(body) as { reason?: unknown; message?: unknown } | null;
+    const value = JSON.parse(body) as { [part: string]: unknown } | null;
+    const details = value?.['details'] as { causes?: unknown } | null | undefined;
+    const causes = Array.isArray(details?.causes) ? details.causes : [];
     return {
-      reason: typeof value?.reason === 'string' ? value.reason : '',
-      message: typeof value?.message === 'string' ? value.message.slice(0, MAX_TEXT) : '',
+      reason: textOf(value?.['reason']),
+      message: textOf(value?.['message']).slice(0, MAX_TEXT),
+      causes: causes.map((cause: { field?: unknown; message?: unknown } | null) => ({
+        field: textOf(cause?.field),
+        reason: textOf(cause?.message).slice(0, MAX_TEXT),
+      })),
     };
   } catch {
-    return { reason: '', message: body.trim().slice(0, MAX_TEXT) };
+    return { reason: '', message: body.trim().slice(0, MAX_TEXT), causes: [] };
   }
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }

@@ -15,12 +15,15 @@
  *  4. A namespace that may not be read is empty, and the log says why; the others are served.
  */
 import type { ManifestIssue } from '@simmer/protocol/manifest';
-import { warmPoolName } from '@simmer/protocol/names';
+import { functionKey, warmPoolName } from '@simmer/protocol/names';
 import type {
+  Accepts,
+  FunctionWrite,
   RefusedManifest,
   RegisteredFunction,
   Registry,
   RegistrySnapshot,
+  Written,
 } from '@simmer/protocol/registry';
 import { type Api, FUNCTIONS, type KubeLog, type KubeObject, WARM_POOLS } from '../api/api.ts';
 import { type Clock, systemClock } from '../api/clock.ts';
@@ -28,6 +31,7 @@ import { Informer } from '../api/informer.ts';
 import { Contents } from './contents.ts';
 import { Finalizers, has } from './finalizers.ts';
 import { type Checked, checkObject, keyOf, register } from './resolve.ts';
+import { ObjectWrites } from './writes.ts';
 
 /** An `apply` of many objects comes as many events: look at them together. */
 const DEBOUNCE_MS = 20;
@@ -71,6 +75,7 @@ export class KubernetesRegistry implements Registry {
   private readonly clock: Clock;
   private readonly namespaces: readonly Namespace[];
   private readonly finalizers: Finalizers;
+  private readonly writes: ObjectWrites;
   private onSnapshot: (snapshot: RegistrySnapshot) => void = () => {};
   private entries = new Map<string, Entry>();
   private last: RegistrySnapshot | undefined;
@@ -97,6 +102,30 @@ export class KubernetesRegistry implements Registry {
         contents: new Contents(api, name, log, () => this.lookSoon()),
       };
     });
+    this.writes = new ObjectWrites({
+      api,
+      mayWrite,
+      clock: this.clock,
+      functions: new Map(this.namespaces.map(({ name, functions }) => [name, functions])),
+    });
+  }
+
+  async put(write: FunctionWrite): Promise<Written> {
+    const { namespace, name } = write.manifest.metadata;
+    const { object, created } = await this.writes.put(write);
+    return { created, taken: () => this.taken(functionKey(namespace, name), object) };
+  }
+
+  remove(key: string, accepts: Accepts): Promise<boolean> {
+    const slash = key.indexOf('/');
+    return this.writes.remove(key.slice(0, slash), key.slice(slash + 1), accepts);
+  }
+
+  private taken(key: string, { metadata }: KubeObject): ReturnType<Written['taken']> {
+    const entry = this.entries.get(key);
+    if (entry === undefined) return false;
+    if (entry.uid === metadata.uid && isOlder(entry.object.metadata, metadata)) return false;
+    return entry.issues.length === 0 || entry.issues;
   }
 
   /** Resolves once every namespace was read (or is known not to be readable), however long the API server is away. */
@@ -241,6 +270,11 @@ export class KubernetesRegistry implements Registry {
 
 function objectsOf({ functions, warmPools }: Namespace): readonly KubeObject[] {
   return [...functions.list(), ...warmPools.list()];
+}
+
+/** Versions of one resource are numbers that grow (KEP-5504). */
+function isOlder(a: KubeObject['metadata'], b: KubeObject['metadata']): boolean {
+  return BigInt(a.resourceVersion ?? 0) < BigInt(b.resourceVersion ?? 0);
 }
 
 function shown({ metadata }: KubeObject): string {

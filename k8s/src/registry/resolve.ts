@@ -14,7 +14,7 @@ import type { Reference } from './references.ts';
 import { referencesOf } from './references.ts';
 
 /** kubectl's copy of the whole manifest. */
-const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+export const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
 /** What stands in the Secrets and ConfigMaps of the function's namespace (contents.ts). */
 export interface KnownContents {

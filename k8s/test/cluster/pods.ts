@@ -7,9 +7,9 @@ import { KubernetesBackend, type KubernetesBackendOptions } from '../../src/back
 import { specOf } from '../backend-fixtures.ts';
 import { Api, keptLog, ownNamespace, until } from './cluster.ts';
 
-/** Any image with Node; the runtime's own where the cluster has that. */
-export const IMAGE =
-  process.env['SIMMER_TEST_NODE_IMAGE'] ?? 'docker.io/library/node:22-bookworm-slim';
+const { SIMMER_IMAGE_PREFIX = 'localhost/simmer', SIMMER_IMAGE_TAG = 'dev' } = process.env;
+/** Any image with Node would do; the runtime's own is on the cluster, as scripts/test-k8s.mjs puts it there. */
+export const IMAGE = `${SIMMER_IMAGE_PREFIX}/runtime:${SIMMER_IMAGE_TAG}`;
 
 /** Does what its function's name says. */
 const SCRIPT = `

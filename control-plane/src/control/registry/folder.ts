@@ -11,11 +11,12 @@
  *  1. A root folder that cannot be read changes nothing.
  *  2. The listener hears only of sets that differ from the one before.
  *  3. Watches are a hint: every change is found by the poll too.
+ *  4. A write through here is in force when it is answered, and one that removes needs no confirmation (folder-writes.ts).
  */
 import { createHash } from 'node:crypto';
 import { type FSWatcher, watch } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { dirname, relative, resolve } from 'node:path';
+import { readFile, rm, stat } from 'node:fs/promises';
+import { dirname, join, relative, resolve } from 'node:path';
 import type {
   FunctionManifest,
   FunctionSpec,
@@ -24,13 +25,18 @@ import type {
 } from '@simmer/protocol/manifest';
 import { functionKey, warmPoolKey, warmPoolName } from '@simmer/protocol/names';
 import type {
+  Accepts,
+  FunctionWrite,
   RefusedManifest,
   RegisteredFunction,
   Registry,
   RegistrySnapshot,
+  Written,
 } from '@simmer/protocol/registry';
 import { asFunction } from '@simmer/protocol/warm-pool';
 import type { Log } from '../log.ts';
+import { FolderWrites } from './folder-writes.ts';
+import { UNFINISHED_MS } from './manifest-file.ts';
 import { MAX_MANIFEST_BYTES, type ParsedDocument, parseManifests } from './manifests.ts';
 import { CONFIRM_REMOVAL_MS, compare, type Entry, type Given, merge } from './merge.ts';
 import { handlerPath, revisionOf, sourceOf } from './revision.ts';
@@ -81,6 +87,10 @@ export class FolderRegistry implements Registry {
   private readonly documents = new Map<string, Cached<readonly ParsedDocument[]>>();
   private readonly digests = new Map<string, Cached<string>>();
   private readonly watchers = new Map<string, FSWatcher>();
+  private refused: readonly RefusedManifest[] = [];
+  /** Files (relative) that are being removed through here: 4. */
+  private readonly removed = new Set<string>();
+  private readonly writes: FolderWrites;
   private lastEmitted = '';
   private lastRootError = '';
   private watchFailed = false;
@@ -97,14 +107,53 @@ export class FolderRegistry implements Registry {
     this.pollShare = options.pollShare ?? POLL_SHARE;
     this.watching = options.watch ?? true;
     this.isLocal = options.isLocal ?? (() => true);
+    this.writes = new FolderWrites({
+      root: this.root,
+      scan: () => this.scanNow(),
+      documents: () => [...this.documents].map(([path, { value }]) => [path, value] as const),
+      keptFrom: (key) => {
+        const entry = this.entries.get(key);
+        return entry?.kept ? join(this.root, entry.file) : undefined;
+      },
+      check: async (manifest, folder) => {
+        const registered = await this.register(manifest, folder);
+        return 'key' in registered ? undefined : registered;
+      },
+      scanWithout: async (path) => {
+        this.removed.add(this.nameOf(path));
+        await this.scanNow();
+        this.removed.delete(this.nameOf(path));
+      },
+    });
   }
 
   /** @throws where the folder cannot be read now: a mistyped path is to stop the start. */
   async start(onChange: (snapshot: RegistrySnapshot) => void): Promise<void> {
     this.onChange = onChange;
     const began = performance.now();
-    await this.apply(await walk(this.root));
+    const walked = await walk(this.root);
+    await Promise.all(walked.unfinished.map(tidy));
+    await this.apply(walked);
     this.pollAfter(performance.now() - began);
+  }
+
+  async put(write: FunctionWrite): Promise<Written> {
+    const { name, namespace } = write.manifest.metadata;
+    const key = functionKey(namespace, name);
+    const { path, created } = await this.writes.put(write);
+    const file = this.nameOf(path);
+    return { created, taken: () => this.taken(key, file) };
+  }
+
+  remove(key: string, accepts: Accepts): Promise<boolean> {
+    return this.writes.remove(key, accepts);
+  }
+
+  private taken(key: string, file: string): ReturnType<Written['taken']> {
+    const entry = this.entries.get(key);
+    if (entry && !entry.kept && entry.missingSince === undefined) return true;
+    const refused = this.refused.find(({ source }) => source.startsWith(`${file}:`));
+    return refused?.issues ?? false;
   }
 
   async close(): Promise<void> {
@@ -113,6 +162,7 @@ export class FolderRegistry implements Registry {
     clearTimeout(this.timer);
     for (const watcher of this.watchers.values()) watcher.close();
     this.watchers.clear();
+    await this.writes.idle();
     await this.scanning;
   }
 
@@ -124,15 +174,26 @@ export class FolderRegistry implements Registry {
         this.again = true;
         return;
       }
-      const began = performance.now();
-      this.scanning = this.scan().finally(() => {
-        this.scanning = undefined;
-        this.pollAfter(performance.now() - began);
-        if (!this.again) return;
-        this.again = false;
-        this.request(DEBOUNCE_MS);
-      });
+      void this.begin();
     }, delayMs);
+  }
+
+  private begin(): Promise<void> {
+    const began = performance.now();
+    this.scanning = this.scan().finally(() => {
+      this.scanning = undefined;
+      this.pollAfter(performance.now() - began);
+      if (!this.again) return;
+      this.again = false;
+      this.request(DEBOUNCE_MS);
+    });
+    return this.scanning;
+  }
+
+  /** A scan that begins after this was called, and its end. */
+  private async scanNow(): Promise<void> {
+    while (this.scanning) await this.scanning;
+    if (!this.closed) await this.begin();
   }
 
   /** The next poll, after a scan that took so long. */
@@ -164,7 +225,8 @@ export class FolderRegistry implements Registry {
   private async apply(walked: Walked): Promise<void> {
     const found = await this.read(walked);
     if (this.closed) return;
-    const merged = merge(this.entries, found.given, (f) => found.broken.has(f), performance.now());
+    const before = this.withoutRemoved(walked);
+    const merged = merge(before, found.given, (f) => found.broken.has(f), performance.now());
     this.entries = new Map(
       await Promise.all(
         [...merged.entries].map(async ([key, e]) => [key, await this.refresh(e)] as const),
@@ -177,16 +239,25 @@ export class FolderRegistry implements Registry {
       dirname(resolve(baseDir, manifest.spec.handler)),
     );
     this.follow([...walked.folders, ...handlers]);
+    this.refused = [...found.refused, ...merged.refused];
     const snapshot: RegistrySnapshot = {
       functions: [...this.entries.values()]
         .map((e) => e.registered)
         .sort((a, b) => compare(a.key, b.key)),
-      refused: [...found.refused, ...merged.refused].sort((a, b) => compare(a.source, b.source)),
+      refused: this.refused.toSorted((a, b) => compare(a.source, b.source)),
     };
     const text = JSON.stringify(snapshot);
     if (text === this.lastEmitted) return; // 2
     this.lastEmitted = text;
     this.onChange(snapshot);
+  }
+
+  /** What was in force, but for files that were removed through here and are away still. */
+  private withoutRemoved({ files }: Walked): ReadonlyMap<string, Entry> {
+    if (this.removed.size === 0) return this.entries;
+    const there = new Set(files.map((path) => this.nameOf(path)));
+    const isGone = (file: string) => this.removed.has(file) && !there.has(file);
+    return new Map([...this.entries].filter(([, { file }]) => !isGone(file)));
   }
 
   private async read(walked: Walked): Promise<Found> {
@@ -334,6 +405,16 @@ export class FolderRegistry implements Registry {
 
   private nameOf(path: string): string {
     return relative(this.root, path);
+  }
+}
+
+/** Removes what a write that was cut off left. */
+async function tidy(path: string): Promise<void> {
+  try {
+    const { mtimeMs } = await stat(path);
+    if (Date.now() - mtimeMs > UNFINISHED_MS) await rm(path, { force: true });
+  } catch {
+    // It is gone, or this folder is read-only: it does no harm.
   }
 }
 

@@ -1,6 +1,7 @@
 /** Lists the manifest files under a folder. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { UNFINISHED } from './manifest-file.ts';
 import { compare } from './merge.ts';
 
 export interface Walked {
@@ -10,6 +11,8 @@ export interface Walked {
   readonly folders: readonly string[];
   /** Folders that exist but cannot be read, with the reason. */
   readonly unreadable: ReadonlyMap<string, string>;
+  /** Absolute paths of what a write that was cut off left (manifest-file.ts). */
+  readonly unfinished: readonly string[];
 }
 
 const MANIFEST_FILE = /\.(ya?ml|json)$/;
@@ -21,11 +24,13 @@ export async function walk(root: string): Promise<Walked> {
   const files: string[] = [];
   const folders: string[] = [];
   const unreadable = new Map<string, string>();
+  const unfinished: string[] = [];
   const visit = async (folder: string): Promise<void> => {
     const entries = await readdir(folder, { withFileTypes: true });
     folders.push(folder);
     for (const entry of entries.sort((a, b) => compare(a.name, b.name))) {
       const path = join(folder, entry.name);
+      if (UNFINISHED.test(entry.name)) unfinished.push(path);
       // Dot folders hold tools' files, and Kubernetes' own copies of a mounted ConfigMap (`..data`).
       if (entry.name.startsWith('.') || entry.name === 'node_modules') continue;
       if (entry.isDirectory()) {
@@ -38,7 +43,7 @@ export async function walk(root: string): Promise<Walked> {
     }
   };
   await visit(root);
-  return { files: files.sort(compare), folders, unreadable };
+  return { files: files.sort(compare), folders, unreadable, unfinished };
 }
 
 /** The signature of a file, or undefined where it is none (any more). @throws where it cannot be looked at. */
