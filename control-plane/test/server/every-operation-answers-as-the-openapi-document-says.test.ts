@@ -23,6 +23,13 @@ const call = (
   return { method, path, status, ...more };
 };
 const EMPTY = { body: '{}' };
+const functionOf = (name: string, first = '') =>
+  JSON.stringify({
+    apiVersion: 'simmer.dev/v1alpha1',
+    kind: 'Function',
+    metadata: { name },
+    spec: { minReplicas: 1, source: { inline: `${first}\nexport default () => 1;` } },
+  });
 const NO_BOOT = 'aaaaaaaaaaaa-1';
 
 /** By operationId: at least its success, and what it answers to what is wrong. */
@@ -98,6 +105,33 @@ const WALK: Readonly<Record<string, Calls>> = {
     call('GET /v1/functions/fn/callback-key', 200),
     call('GET /v1/functions/none/callback-key', 404, { code: 'function_not_found' }),
     call('GET /v1/functions/No/callback-key', 400, { code: 'invalid_function_name' }),
+  ],
+  createFunction: () => [
+    call('POST /v1/functions', 201, { body: functionOf('made') }),
+    call('POST /v1/functions?wait=0', 202, {
+      body: functionOf('slow', 'await new Promise(() => {});'),
+    }),
+    call('POST /v1/functions', 409, { body: functionOf('made'), code: 'function_exists' }),
+    call('POST /v1/functions', 400, { ...EMPTY, code: 'invalid_manifest' }),
+    call('POST /v1/functions?wait=x', 400, { ...EMPTY, code: 'invalid_query' }),
+    call('POST /v1/functions', 422, {
+      body: functionOf('bad', 'throw new Error("on purpose");'),
+      code: 'function_not_ready',
+    }),
+  ],
+  putFunction: () => [
+    call('PUT /v1/functions/made', 200, { body: functionOf('made', '// another') }),
+    call('PUT /v1/functions/put', 201, { body: functionOf('put') }),
+    call('PUT /v1/functions/No', 400, { ...EMPTY, code: 'invalid_function_name' }),
+    call('PUT /v1/functions/made', 412, {
+      body: functionOf('made'),
+      headers: { 'if-match': '"x"' },
+      code: 'precondition_failed',
+    }),
+  ],
+  deleteFunction: () => [
+    call('DELETE /v1/functions/made', 204),
+    call('DELETE /v1/functions/made', 404, { code: 'function_not_found' }),
   ],
   listPools: () => [call('GET /v1/pools', 200)],
   getPool: () => [
@@ -183,10 +217,11 @@ t.test('each answers as it is described', async (t) => {
     }
   }
   for (const { operationId, responses } of operations) {
-    const [success] = Object.keys(responses).filter((status) => status.startsWith('2'));
+    const successes = Object.keys(responses).filter((status) => status.startsWith('2'));
     // What a raw call answers is its handler's.
     if (operationId.startsWith('raw-')) continue;
-    t.ok(met.has(`${operationId} ${success}`), `${operationId} ${success} was met`);
+    const were = successes.filter((status) => met.has(`${operationId} ${status}`));
+    t.ok(were.length > 0, `${operationId} ${were} of ${successes}`);
   }
 });
 

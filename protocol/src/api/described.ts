@@ -2,6 +2,7 @@
 import type { TSchema } from 'typebox';
 import { Type } from 'typebox';
 import type { ErrorCode } from '../errors.ts';
+import { FunctionManifestSchema } from '../manifest.ts';
 import * as views from './views.ts';
 
 export interface Parameter {
@@ -65,6 +66,22 @@ const page = [
   query('limit', 'How many a page holds.', Type.Integer({ minimum: 1, maximum: 500, default: 50 })),
   query('cursor', 'The `next` of an earlier page.', Type.String()),
 ];
+const manifest = (schema: TSchema) => ({ [JSON_TYPE]: schema, 'application/yaml': schema });
+const written = [
+  query(
+    'wait',
+    'How long the answer may wait until the change serves, in seconds; `false` for not at all. 202 once that has passed.',
+    Type.Integer({ minimum: 0, maximum: 120, default: 30 }),
+  ),
+];
+const ifMatch = header(
+  'If-Match',
+  'Only if the function has one of these `ETag`s; `*` for any.',
+  Type.String(),
+);
+const ETAG = { ETag: 'Of the function as it is told of here.' };
+const PENDING =
+  'The change is made, and stays so, but did not serve within `wait`; the answer says what is missing.';
 const ofFunction = query('function', 'Only those of this function.', Type.String());
 const invocation = [
   functionName,
@@ -117,6 +134,19 @@ const ATTEMPT: readonly ErrorCode[] = [
   'pod_lost',
   'over_capacity',
   'idempotent_result_unavailable',
+];
+/** What may become of a write of a function. */
+const WRITE: readonly ErrorCode[] = [
+  'invalid_function_name',
+  'invalid_manifest',
+  'invalid_query',
+  'payload_too_large',
+  'precondition_failed',
+  'write_conflict',
+  'manifest_not_writable',
+  'registry_read_only',
+  'write_refused',
+  'registry_unavailable',
 ];
 const EXECUTION: readonly ErrorCode[] = [
   'execution_not_found',
@@ -191,7 +221,9 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
     tag: 'Functions',
     summary: 'One function: its spec and how it does',
     parameters: [functionName],
-    answers: { 200: { description: 'The function.', content: json(views.FunctionSchema) } },
+    answers: {
+      200: { description: 'The function.', content: json(views.FunctionSchema), headers: ETAG },
+    },
     errors: FINDING,
   },
   'GET /v1/functions/{name}/callback-key': {
@@ -201,6 +233,62 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
     parameters: [functionName],
     answers: { 200: { description: 'The key.', content: json(views.CallbackKeySchema) } },
     errors: FINDING,
+  },
+  'POST /v1/functions': {
+    id: 'createFunction',
+    tag: 'Functions',
+    summary: 'Make a function',
+    description: 'Answered once it serves, or with the reason why it does not.',
+    parameters: written,
+    body: { required: true, content: manifest(FunctionManifestSchema) },
+    answers: {
+      201: {
+        description: 'It serves.',
+        content: json(views.FunctionSchema),
+        headers: { ...ETAG, Location: 'Where it can be asked for.' },
+      },
+      202: {
+        description: PENDING,
+        content: json(views.PendingFunctionSchema),
+        headers: { ...ETAG, Location: 'Where it can be asked for.' },
+      },
+    },
+    errors: [...WRITE, 'function_not_found', 'function_exists', 'function_not_ready'],
+  },
+  'PUT /v1/functions/{name}': {
+    id: 'putFunction',
+    tag: 'Functions',
+    summary: 'Replace a function, or make it',
+    description:
+      'Answered once the change serves, or with the reason why it does not. Pods of the earlier revision serve until those of the new one are ready.',
+    parameters: [functionName, ...written, ifMatch],
+    body: { required: true, content: manifest(views.FunctionReplacementSchema) },
+    answers: {
+      200: { description: 'It serves.', content: json(views.FunctionSchema), headers: ETAG },
+      201: {
+        description: 'It is new, and serves.',
+        content: json(views.FunctionSchema),
+        headers: { ...ETAG, Location: 'Where it can be asked for.' },
+      },
+      202: {
+        description: PENDING,
+        content: json(views.PendingFunctionSchema),
+        headers: { ...ETAG, Location: 'Where it can be asked for, if it is new.' },
+      },
+    },
+    errors: [...WRITE, 'function_not_found', 'function_not_ready'],
+  },
+  'DELETE /v1/functions/{name}': {
+    id: 'deleteFunction',
+    tag: 'Functions',
+    summary: 'Delete a function',
+    description: 'What waits for it is still served.',
+    parameters: [functionName, ...written, ifMatch],
+    answers: {
+      204: { description: 'It is gone.' },
+      202: { description: PENDING, content: json(views.PendingRemovalSchema) },
+    },
+    errors: [...WRITE.filter((code) => code !== 'payload_too_large'), 'function_not_found'],
   },
   'GET /v1/pools': {
     id: 'listPools',

@@ -48,6 +48,11 @@ export const ProblemSchema = Type.Object(
     attempts: Type.Optional(
       Type.Integer({ minimum: 1, description: 'How often the handler was started.' }),
     ),
+    issues: Type.Optional(
+      Type.Array(Type.Object({ field: Type.String(), reason: Type.String() }, closed), {
+        description: 'What is wrong with a manifest: a dotted path and a sentence for each field.',
+      }),
+    ),
   },
   { ...closed, description: 'Problem details (RFC 9457).' },
 );
@@ -216,7 +221,7 @@ const FunctionStatus = Type.Object(
   closed,
 );
 
-const { spec: FunctionSpec } = FunctionManifestSchema.properties;
+const { spec: FunctionSpec, metadata: Metadata } = FunctionManifestSchema.properties;
 
 export const FunctionListSchema = Type.Object(
   {
@@ -240,15 +245,37 @@ export const FunctionListSchema = Type.Object(
   closed,
 );
 
+const functionFields = { ...FunctionManifestSchema.properties, ...name };
+
 export const FunctionSchema = Type.Object(
+  { ...functionFields, status: FunctionStatus },
+  { ...closed, description: 'Its manifest, which a PUT takes as it stands here, and how it is.' },
+);
+
+export const PendingFunctionSchema = Type.Object(
   {
-    ...name,
-    labels: Type.Optional(Type.Record(Type.String(), Type.String())),
-    annotations: Type.Optional(Type.Record(Type.String(), Type.String())),
-    spec: FunctionSpec,
-    status: FunctionStatus,
+    ...functionFields,
+    status: Type.Optional(FunctionStatus),
+    waitsFor: Type.String({ description: 'What is missing until the change serves.' }),
   },
   closed,
+);
+
+export const PendingRemovalSchema = Type.Object(
+  { waitsFor: Type.String({ description: 'What is missing until it is gone.' }) },
+  closed,
+);
+
+export const FunctionReplacementSchema = Type.Object(
+  {
+    ...Type.Partial(Type.Pick(FunctionManifestSchema, ['apiVersion', 'kind'])).properties,
+    metadata: Type.Optional(Type.Partial(Metadata)),
+    spec: FunctionSpec,
+  },
+  {
+    description:
+      'A manifest, of which all but `spec` may be left out; the name is that in the URL. Without `metadata`, labels and annotations stay.',
+  },
 );
 
 const poolFields = {
