@@ -49,7 +49,7 @@ export class FunctionWrites {
   }
 
   static takes({ method, path }: Pick<HttpRequestMessage, 'method' | 'path'>): boolean {
-    return method !== 'GET' && method !== 'HEAD' && /^\/v1\/functions(\/|$)/.test(path);
+    return method !== 'GET' && method !== 'HEAD' && /^\/v1\/functions(\/[^/]*)?$/.test(path);
   }
 
   /** Never rejects. */
@@ -67,7 +67,6 @@ export class FunctionWrites {
         const detail = `${JSON.stringify(urlName)} is not a function name.`;
         return fail(request, 'invalid_function_name', detail);
       }
-      if (!may(request.caller, ['write'], key)) return notFound(request, urlName);
       if (request.method === 'DELETE') return await this.delete(request, key, urlName, waitMs);
       return await this.put(request, key, waitMs);
     } catch (error) {
@@ -103,6 +102,7 @@ export class FunctionWrites {
     waitMs: number,
   ): Promise<HttpResponseMessage> {
     const { registry, pools } = this.options;
+    mustCover(request, key);
     const before = pools.pool(key);
     if (!(await registry.remove(key, acceptsOf(request)))) return notFound(request, urlName);
     this.log(request, key, 'function deleted by request');
@@ -123,9 +123,7 @@ export class FunctionWrites {
   ): Promise<HttpResponseMessage> {
     const { name, namespace } = manifest.metadata;
     const key = functionKey(namespace, name);
-    if (!may(request.caller, ['write'], key)) {
-      throw new WriteRefused('function_not_found', `There is no function ${urlNameOfKey(key)}.`);
-    }
+    mustCover(request, key);
     const write = { document, manifest, mayReplace, accepts: acceptsOf(request) };
     const written = await this.options.registry.put(write);
     const { created } = written;
@@ -231,6 +229,13 @@ function canonical(value: unknown): string {
     if (typeof part !== 'object' || part === null || Array.isArray(part)) return part;
     return Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)));
   });
+}
+
+/** @throws where the caller may not write this function, whether it is there or not */
+function mustCover({ caller }: HttpRequestMessage, key: string): void {
+  if (may(caller, ['write'], key)) return;
+  const detail = `The credentials do not cover writes of ${urlNameOfKey(key)}.`;
+  throw new WriteRefused('forbidden', detail);
 }
 
 /** RFC 9110, 13.1.1: `*` is whatever there is. */

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { bearer, KeyFile } from './keys.ts';
 import { eventually, isAlive, type RequestOptions, Simmer } from './simmer.ts';
 
 const source = (text: string) => ({ source: { inline: text } });
@@ -220,3 +221,28 @@ t.test("a user's own file is written where it stands, and its handler is let alo
   t.notOk(existsSync(join(simmer.folder, 'functions/mine.yaml')));
   t.ok(existsSync(join(simmer.folder, 'functions/mine.mjs')), 'its handler is not the platform’s');
 });
+
+t.test(
+  'a key writes what its scope and its patterns cover, whether it is there or not',
+  async (t) => {
+    const keys = new KeyFile(t);
+    const reader = keys.add({ scopes: ['invoke', 'read'] });
+    const narrow = keys.add({ functions: ['team/*'] });
+    const simmer = await Simmer.start(t, [{ name: 'mine' }], { flags: ['--api-keys', keys.path] });
+    const attempt = async (key: string, method: string, path: string, body?: object) => {
+      const given = body && { body: JSON.stringify(body) };
+      const answer = await simmer.request(path, { method, ...bearer(key), ...given });
+      return answer.status === 403 ? answer.json.code : answer.status;
+    };
+    const a = manifest('a', answers(1), { namespace: 'team' });
+    t.equal(await attempt(reader, 'POST', '/v1/functions', a), 'forbidden');
+    t.equal(await attempt(narrow, 'POST', '/v1/functions', a), 201);
+    t.equal(await attempt(narrow, 'POST', '/v1/functions', manifest('a', answers(1))), 'forbidden');
+    for (const name of ['mine', 'nobody']) {
+      const path = `/v1/functions/${name}`;
+      t.equal(await attempt(narrow, 'PUT', path, { spec: answers(1) }), 'forbidden');
+      t.equal(await attempt(narrow, 'DELETE', path), 'forbidden');
+    }
+    t.equal(await attempt(narrow, 'DELETE', '/v1/functions/a.team'), 204);
+  },
+);

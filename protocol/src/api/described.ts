@@ -253,7 +253,7 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
         headers: { ...ETAG, Location: 'Where it can be asked for.' },
       },
     },
-    errors: [...WRITE, 'function_not_found', 'function_exists', 'function_not_ready'],
+    errors: [...WRITE, 'function_exists', 'function_not_ready'],
   },
   'PUT /v1/functions/{name}': {
     id: 'putFunction',
@@ -276,7 +276,7 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
         headers: { ...ETAG, Location: 'Where it can be asked for, if it is new.' },
       },
     },
-    errors: [...WRITE, 'function_not_found', 'function_not_ready'],
+    errors: [...WRITE, 'function_not_ready'],
   },
   'DELETE /v1/functions/{name}': {
     id: 'deleteFunction',
