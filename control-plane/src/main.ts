@@ -116,6 +116,7 @@ async function serve(config: Config): Promise<void> {
     port: config.port,
     bootId,
     maxTimeoutMs: config.maxTimeoutMs,
+    streamHeartbeatMs: config.streamHeartbeatMs,
   });
 
   setInterval(() => core.wheel.advance(now()), TICK_MS);
@@ -213,6 +214,7 @@ async function serve(config: Config): Promise<void> {
 
   function drain(): void {
     scheduler.draining = true;
+    ingress.streams.goaway();
     stopping = true;
     logs.add({ level: 'info', message: 'draining', fields: { live: scheduler.live } });
     post({ type: 'drain' });

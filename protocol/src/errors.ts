@@ -76,6 +76,11 @@ export const ERRORS = {
     title: 'Bad callbackUrl',
     help: "`callbackUrl` must be an absolute http or https URL of at most 2048 characters, without a user name or password, and must not lead to this machine or to link-local, multicast or metadata addresses unless the operator's `callback-allow` names them.",
   },
+  invalid_message: {
+    status: 400,
+    title: 'Not a message',
+    help: 'A message on `/v1/stream` names a request but cannot be one: the detail names the field and what it may be. Messages that name no request close the WebSocket with 4400.',
+  },
   bad_input: {
     status: 400,
     title: 'The handler refused the input',
@@ -127,6 +132,16 @@ export const ERRORS = {
     status: 503,
     title: 'Shutting down',
     help: 'This control plane accepts no new work, or ended before the invocation did. Try again: another one may answer.',
+  },
+  unknown_subprotocol: {
+    status: 400,
+    title: 'Subprotocol not spoken',
+    help: 'A WebSocket to `/v1/stream` offered subprotocols, and none of them is `simmer.client.v1.json` or `simmer.client.v1.msgpack`.',
+  },
+  stream_limit: {
+    status: 429,
+    title: 'Too much at once on one WebSocket',
+    help: 'As many requests are open on the WebSocket as may be, or more results wait for the client than are held for it. Read what has come, then send it again; or use another WebSocket.',
   },
   executions_full: {
     status: 429,
@@ -261,6 +276,11 @@ export const ERRORS = {
     status: 502,
     title: 'The pod was lost',
     help: 'The pod that ran the invocation exited, was killed, or lost its connection, and so did those of its retries, where it had any. It may have run in part.',
+  },
+  response_broken: {
+    status: 502,
+    title: 'The answer broke off',
+    help: 'On `/v1/stream`: the handler failed, timed out or was lost after a part of its answer had gone to the client. Over HTTP the connection is cut instead.',
   },
   over_capacity: {
     status: 503,

@@ -66,7 +66,13 @@ export async function assemble(
     new Gate({ asks: false }, Date.now),
     batch,
     new ExecutionIds('bench'),
-    { host: '127.0.0.1', port: 0, bootId: 'bench', maxTimeoutMs: 60_000 },
+    {
+      host: '127.0.0.1',
+      port: 0,
+      bootId: 'bench',
+      maxTimeoutMs: 60_000,
+      streamHeartbeatMs: 20_000,
+    },
   );
   const { port } = await ingress.listen(uws);
 

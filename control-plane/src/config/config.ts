@@ -40,6 +40,8 @@ export interface Config {
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   /** Milliseconds between pings of a pod. */
   readonly heartbeatMs: number;
+  /** Milliseconds between pings of a client's WebSocket. */
+  readonly streamHeartbeatMs: number;
   /** Bytes of request bodies held for all functions together. */
   readonly maxQueuedBytes: number;
   /** Asynchronous executions kept: their number, bytes, and milliseconds after the end. */

@@ -305,6 +305,13 @@ export const OPTIONS: readonly Option[] = [
     'Time between pings of a pod. An idle pod that answers none for two of them is lost.',
   ),
   option(
+    'stream-heartbeat-ms',
+    'streamHeartbeatMs',
+    milliseconds(100, 600_000),
+    20_000,
+    "Time between pings of a client's WebSocket. One on which nothing moved for two of them is closed.",
+  ),
+  option(
     'max-queued-bytes',
     'maxQueuedBytes',
     bytes(MIB, 1_024 * GIB),

@@ -283,6 +283,7 @@ export class Metrics {
       head(evictions, 'counter', 'Idempotency keys that made room for others.'),
       `${evictions} ${own.idempotencyEvictions}\n`,
       ...this.callbackFamilies(),
+      ...this.streamFamilies(),
       ...this.clusterFamilies(),
     ].join('');
   }
@@ -296,6 +297,26 @@ export class Metrics {
       `simmer_callbacks_pending ${pending}\n`,
       head('simmer_callbacks_pending_bytes', 'gauge', 'Bodies of the callbacks that are pending.'),
       `simmer_callbacks_pending_bytes ${pendingBytes}\n`,
+    ];
+  }
+
+  private streamFamilies(): string[] {
+    const { process: own } = this;
+    const sockets = 'simmer_stream_sockets';
+    const messages = 'simmer_stream_messages_total';
+    const requests = 'simmer_stream_requests_total';
+    const refused = 'simmer_stream_refused_upgrades_total';
+    const outcomes = ['answered', 'failed', 'cancelled', 'refused'] as const;
+    return [
+      head(sockets, 'gauge', 'WebSockets of clients that are open.'),
+      `${sockets} ${own.stream('sockets')}\n`,
+      head(messages, 'counter', 'Messages on WebSockets of clients.'),
+      `${messages}{direction="received"} ${own.stream('received')}\n`,
+      `${messages}{direction="sent"} ${own.stream('sent')}\n`,
+      head(requests, 'counter', 'Requests on WebSockets of clients, by how they ended.'),
+      ...outcomes.map((name) => `${requests}{outcome="${name}"} ${own.stream(name)}\n`),
+      head(refused, 'counter', 'WebSockets of clients that were not let in.'),
+      `${refused} ${own.stream('refusedUpgrades')}\n`,
     ];
   }
 

@@ -8,3 +8,11 @@ export const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'transfer-encoding',
   'upgrade',
 ]);
+
+/** Of a request's headers those of its hop, or replaced by ours: no handler gets them. */
+export const NOT_FORWARDED: ReadonlySet<string> = new Set([
+  ...HOP_BY_HOP,
+  'expect',
+  'proxy-authorization',
+  'traceparent',
+]);

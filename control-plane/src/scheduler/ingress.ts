@@ -10,7 +10,6 @@
  *      checked the body comes, under the same bounds as any other.
  */
 import { API_KEY_PREFIX, API_KEY_TEXT } from '@simmer/protocol/api-keys';
-import type { ErrorCode } from '@simmer/protocol/errors';
 import type { Form, HeaderPairs } from '@simmer/protocol/frames';
 import { keyOfUrlName, urlNameOfKey } from '@simmer/protocol/names';
 import { MAX_OPERATION_BODY_BYTES, type Operation, type Scope } from '@simmer/protocol/operations';
@@ -26,16 +25,18 @@ import { ExecutionsApi } from './executions/executions-api.ts';
 import type { Forwarder } from './forwarder.ts';
 import type { FunctionState } from './function-state.ts';
 import type { FunctionTable } from './function-table.ts';
-import { HOP_BY_HOP } from './hop-by-hop.ts';
+import { NOT_FORWARDED } from './hop-by-hop.ts';
 import { HttpReply } from './http-reply.ts';
 import { isIdempotencyKey } from './idempotency/fingerprint.ts';
 import type { Idempotency } from './idempotency/idempotency.ts';
 import type { KeyedCall } from './idempotency/keyed-call.ts';
 import { type ExecutionIds, newTraceparent, traceparentOf } from './ids.ts';
 import { Invocation } from './invocation.ts';
+import { refusalDetail, tooLarge } from './refusals.ts';
 import { collect, copyOf, RequestBody } from './request-body.ts';
 import { routeOf } from './routes.ts';
 import type { Scheduler } from './scheduler.ts';
+import { StreamServer } from './stream/stream-server.ts';
 import type { TurnBatch } from './turn-batch.ts';
 import {
   type HttpRequest,
@@ -51,6 +52,8 @@ export interface IngressSettings {
   /** Of this process: its execution ids begin with it. */
   readonly bootId: string;
   readonly maxTimeoutMs: number;
+  /** Between two pings of a client's WebSocket. */
+  readonly streamHeartbeatMs: number;
 }
 
 const INVOKE = ':invoke';
@@ -72,6 +75,8 @@ export class Ingress {
   private readonly ids: ExecutionIds;
   private readonly settings: IngressSettings;
   private forwarder: Forwarder | null = null;
+  /** Clients' WebSockets. */
+  readonly streams: StreamServer;
 
   constructor(
     core: Core,
@@ -91,10 +96,18 @@ export class Ingress {
     this.batch = batch;
     this.ids = ids;
     this.settings = settings;
+    const { scheduler, functions, executions, idempotency } = core;
+    const { bootId, maxTimeoutMs, streamHeartbeatMs: heartbeatMs } = settings;
+    this.streams = new StreamServer({
+      ...{ scheduler, functions, executions, idempotency, gate, batch, ids },
+      ...{ bootId, maxTimeoutMs, heartbeatMs },
+      notAdmitted: (known, key, fn) => this.notAdmitted(known, key, fn),
+    });
   }
 
   listen(uws: Uws): Promise<{ socket: us_listen_socket; port: number }> {
     const app = uws.App();
+    this.streams.serve(uws, app);
     app.post('/v1/functions/:target', (res, req) => this.onFunctionPost(res, req));
     app.any('/fn/*', (res, req) => this.onRaw(res, req));
     app.any('/*', (res, req) => this.onOther(res, req));
@@ -104,6 +117,7 @@ export class Ingress {
   /** From now on every request goes there: another control plane has taken over. */
   sendClientsTo(forwarder: Forwarder): void {
     this.forwarder = forwarder;
+    this.streams.goaway();
   }
 
   // ---- routes ------------------------------------------------------------------------------------------------------
@@ -541,34 +555,6 @@ function headersOf(req: HttpRequest, gate: Gate): HeaderPairs {
     headers.push([name, value]);
   });
   return headers;
-}
-
-/** Of this hop, or replaced by ours. */
-const NOT_FORWARDED: ReadonlySet<string> = new Set([
-  ...HOP_BY_HOP,
-  'expect',
-  'proxy-authorization',
-  'traceparent',
-]);
-
-function tooLarge(max: number): string {
-  return `The body is over ${max} bytes.`;
-}
-
-function refusalDetail(code: ErrorCode, fn: FunctionState, scheduler: Scheduler): string {
-  const { queue } = fn.record.spec;
-  switch (code) {
-    case 'draining':
-      return 'This control plane is shutting down.';
-    case 'no_capacity':
-      return scheduler.misses.holdReason(fn);
-    case 'overloaded':
-      return 'All functions together hold as many bytes as the platform allows.';
-    case 'deadline_unreachable':
-      return `${fn.queue.length} invocations wait; the deadline would pass before this one had its turn.`;
-    default:
-      return `Of at most ${queue.maxLength} invocations ${fn.queue.length} wait, of at most ${queue.maxBytes} bytes ${fn.heldBytes} are held.`;
-  }
 }
 
 /** A stranger's text, short enough to be shown, and without a key that came to stand in it by mistake. */

@@ -5,7 +5,14 @@
  */
 import type * as UWS from 'uWebSockets.js';
 
-export type { HttpRequest, HttpResponse, us_listen_socket, WebSocket } from 'uWebSockets.js';
+export type {
+  HttpRequest,
+  HttpResponse,
+  TemplatedApp,
+  us_listen_socket,
+  us_socket_context_t,
+  WebSocket,
+} from 'uWebSockets.js';
 
 export type Uws = typeof UWS;
 

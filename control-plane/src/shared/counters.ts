@@ -105,13 +105,26 @@ const AT_RARE_COUNTERS = AT_RARE_GAUGES + RARE_GAUGES.length;
 const BLOCK_LENGTH = aligned(AT_RARE_COUNTERS + RARE_COUNTERS.length);
 
 /** Header: epoch milliseconds of each thread's last beat, then process-wide values. */
-const HEADER_LENGTH = 16;
+const HEADER_LENGTH = 64;
 const BEAT = { scheduler: 0, control: 1 } as const;
 const AT_TOTAL_HELD_BYTES = 2;
 const AT_DROPPED_LOG_LINES = 3;
 const AT_IDEMPOTENCY_KEYS = 4;
 const AT_IDEMPOTENCY_BYTES = 5;
 const AT_IDEMPOTENCY_EVICTIONS = 6;
+/** Of clients' WebSockets: open ones, messages, and requests by how they ended. */
+export const STREAM = [
+  'sockets',
+  'received',
+  'sent',
+  'answered',
+  'failed',
+  'cancelled',
+  'refused',
+  'refusedUpgrades',
+] as const;
+export type StreamCounter = (typeof STREAM)[number];
+const AT_STREAM = 32;
 
 export const OTHER_SLOT = 0;
 
@@ -125,6 +138,7 @@ const COUNTER_AT = {
 const PLACEMENT_AT = index(PLACEMENTS, AT_PLACEMENTS);
 const MISS_AT = index(MISSES, AT_MISSES);
 const ERROR_AT = index(ERROR_CODES, AT_ERRORS);
+const STREAM_AT = index(STREAM, AT_STREAM);
 
 /** Memory for `functions` functions and the shared block of those past it. */
 export function allocateCounters(functions: number): SharedArrayBuffer {
@@ -254,6 +268,13 @@ export class ProcessCounters {
   }
   set totalHeldBytes(bytes: number) {
     this.at[AT_TOTAL_HELD_BYTES] = bytes;
+  }
+  addStream(name: StreamCounter, by: number): void {
+    const i = STREAM_AT[name];
+    this.at[i] = (this.at[i] as number) + by;
+  }
+  stream(name: StreamCounter): number {
+    return this.at[STREAM_AT[name]] as number;
   }
   /** Log lines that the scheduler left out because too many came at once. */
   get droppedLogLines(): number {

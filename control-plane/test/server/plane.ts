@@ -76,6 +76,7 @@ export class Plane {
     t: Pick<Test, 'teardown'>,
     name = 'a',
     tls?: PodServerSettings['tls'],
+    streamHeartbeatMs = 20_000,
   ): Promise<Plane> {
     const plane = new Plane(await loadUws(16_384), name);
     t.teardown(() => plane.stop());
@@ -94,7 +95,7 @@ export class Plane {
       () => [],
     );
     const ingress = new Ingress(core, admin, plane.gate, batch, new ExecutionIds(name), {
-      ...{ host, port: 0, bootId: name, maxTimeoutMs: 60_000 },
+      ...{ host, port: 0, bootId: name, maxTimeoutMs: 60_000, streamHeartbeatMs },
     });
     plane.ingress = ingress;
     const clients = await ingress.listen(uws);

@@ -1,4 +1,5 @@
 /** `/v1/executions`: one, many, cancel. Answered on the scheduler's thread, which has them in memory. */
+import type { ErrorCode } from '@simmer/protocol/errors';
 import { keyOfUrlName } from '@simmer/protocol/names';
 import type { Operation } from '@simmer/protocol/operations';
 import { type Caller, may } from '../../shared/caller.ts';
@@ -128,19 +129,29 @@ export class ExecutionsApi {
     const isHidden = typeof known !== 'string' && !may(caller, [], known.functionKey);
     const found = isHidden ? 'unknown' : known;
     if (typeof found !== 'string') return found;
-    const boot = EXECUTION_ID.exec(id)?.[1];
-    if (found === 'evicted') {
-      const detail = `Execution ${id} ended, and made room for others since.`;
-      reply.failWith(requestId, '', 'execution_evicted', detail);
-    } else if (boot !== undefined && boot !== this.bootId) {
-      const detail = `Execution ${id} was kept by an earlier process, in memory.`;
-      reply.failWith(requestId, '', 'lost_in_restart', detail);
-    } else {
-      const detail = 'No asynchronous execution of this id is known.';
-      reply.failWith(requestId, '', 'execution_not_found', detail);
-    }
+    const fault = lookupFault(found, id, this.bootId);
+    reply.failWith(requestId, '', fault.code, fault.detail);
     return undefined;
   }
+}
+
+/** Why there is no execution of this id. */
+export function lookupFault(
+  found: 'evicted' | 'unknown',
+  id: string,
+  bootId: string,
+): { readonly code: ErrorCode; readonly detail: string } {
+  const boot = EXECUTION_ID.exec(id)?.[1];
+  if (found === 'evicted') {
+    const detail = `Execution ${id} ended, and made room for others since.`;
+    return { code: 'execution_evicted', detail };
+  }
+  if (boot !== undefined && boot !== bootId) {
+    const detail = `Execution ${id} was kept by an earlier process, in memory.`;
+    return { code: 'lost_in_restart', detail };
+  }
+  const detail = 'No asynchronous execution of this id is known.';
+  return { code: 'execution_not_found', detail };
 }
 
 function badQuery({ reply, requestId }: ExecutionRequestPorts, detail: string): void {
