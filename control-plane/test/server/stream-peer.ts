@@ -70,7 +70,7 @@ export class StreamPeer {
   // biome-ignore lint/suspicious/noExplicitAny: tests read what they expect
   async output(id: number): Promise<any> {
     const result = await this.next('result', id);
-    const parts = [Buffer.from(result.output)];
+    const parts: Uint8Array[] = [Buffer.from(result.output)];
     if (result.more) parts.push(await this.rest(id));
     return JSON.parse(Buffer.concat(parts).toString());
   }
