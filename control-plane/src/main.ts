@@ -65,6 +65,7 @@ async function serve(config: Config): Promise<void> {
       message.type === 'callback' ? [message.body.buffer as ArrayBuffer] : [],
     );
   const now = (): number => performance.now();
+  const ids = new ExecutionIds(bootId);
   const core = createCore(
     {
       now,
@@ -93,7 +94,13 @@ async function serve(config: Config): Promise<void> {
         maxBytes: config.executionLogsMaxBytes,
         syncMaxBytes: config.executionLogsSyncMaxBytes,
       },
+      deadLetters: {
+        maxCount: config.deadLettersMax,
+        maxBytes: config.deadLettersMaxBytes,
+        maxTotalBytes: config.deadLettersTotalBytes,
+      },
     },
+    ids,
   );
   const { scheduler } = core;
 
@@ -109,7 +116,6 @@ async function serve(config: Config): Promise<void> {
   const early = config.backends.includes('kubernetes') ? undefined : await openPodPort();
   let podPort = early?.port ?? config.podPort;
   const admin = new AdminRequests(core.wheel, now, post, () => core.pods.snapshot());
-  const ids = new ExecutionIds(bootId);
   const gate = new Gate({ asks: asksWhoCalls(config) }, Date.now);
   const ingress = new Ingress(core, admin, gate, batch, ids, {
     host: config.host,

@@ -190,6 +190,16 @@ export const ERRORS = {
     title: 'The execution has ended',
     help: 'It cannot be cancelled any more. `GET` it for how it ended.',
   },
+  dead_letter_not_found: {
+    status: 404,
+    title: 'No such dead letter',
+    help: 'No dead letter of this id is kept: it never was, was replayed or deleted, or made room for younger ones.',
+  },
+  dead_letter_busy: {
+    status: 409,
+    title: 'The dead letter is being replayed',
+    help: 'Another request replays it at this moment.',
+  },
   invalid_query: {
     status: 400,
     title: 'Bad query parameter',

@@ -8,7 +8,7 @@ export const SCOPES = ['invoke', 'read', 'write'] as const;
 export type Scope = (typeof SCOPES)[number];
 
 /** Which part of the server answers. `control`: the control thread. */
-export type AnsweredBy = 'invocation' | 'executions' | 'control';
+export type AnsweredBy = 'invocation' | 'executions' | 'dead-letters' | 'control';
 
 export interface Operation {
   /** `ANY`: each of HTTP's. */
@@ -70,4 +70,10 @@ export const OPERATIONS: readonly Operation[] = [
   { method: 'GET', path: '/openapi.json', scopes: [], by: 'control' },
   { method: 'GET', path: '/docs', scopes: [], by: 'control' },
   { method: 'GET', path: '/docs/{file}', scopes: [], by: 'control' },
+  { method: 'GET', path: '/v1/dead-letters', scopes: ['read'], by: 'dead-letters' },
+  { method: 'GET', path: '/v1/dead-letters/{id}', scopes: ['read'], by: 'dead-letters' },
+  { method: 'POST', path: '/v1/dead-letters/{id}:replay', scopes: ['invoke'], by: 'dead-letters' },
+  { method: 'DELETE', path: '/v1/dead-letters/{id}', scopes: ['write'], by: 'dead-letters' },
+  { method: 'POST', path: '/v1/dead-letters:replay', scopes: ['invoke'], by: 'dead-letters' },
+  { method: 'DELETE', path: '/v1/dead-letters', scopes: ['write'], by: 'dead-letters' },
 ];

@@ -48,13 +48,16 @@ export async function assemble(
   const now = () => performance.now();
   const post = () => {};
   const ports = { now, random: Math.random, post, log: () => {}, debug: false };
-  const core = createCore(ports, Date.now, memory, {
+  const ids = new ExecutionIds('bench');
+  const limits = {
     maxQueuedBytes: 2 ** 30,
     executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
     idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
     callbackAllow: [],
     logs: { attemptBytes: 16_384, maxBytes: 2 ** 26, syncMaxBytes: 2 ** 23 },
-  });
+    deadLetters: { maxCount: 1_000, maxBytes: 2 ** 24, maxTotalBytes: 2 ** 28 },
+  };
+  const core = createCore(ports, Date.now, memory, limits, ids);
   const podServer = await servePods(uws, core.scheduler, batch, {
     host: '127.0.0.1',
     port: 0,
@@ -65,7 +68,7 @@ export async function assemble(
     new AdminRequests(core.wheel, now, post, () => core.pods.snapshot()),
     new Gate({ asks: false }, Date.now),
     batch,
-    new ExecutionIds('bench'),
+    ids,
     {
       host: '127.0.0.1',
       port: 0,

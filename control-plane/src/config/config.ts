@@ -67,6 +67,10 @@ export interface Config {
   readonly executionLogBytes: number;
   readonly executionLogsMaxBytes: number;
   readonly executionLogsSyncMaxBytes: number;
+  /** Dead letters kept: number and bytes of one function's, bytes of all. */
+  readonly deadLettersMax: number;
+  readonly deadLettersMaxBytes: number;
+  readonly deadLettersTotalBytes: number;
   /** Largest X-Timeout-Ms. */
   readonly maxTimeoutMs: number;
   /** Longest header block of a request. */

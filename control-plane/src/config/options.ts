@@ -434,6 +434,27 @@ export const OPTIONS: readonly Option[] = [
     'Memory for the printed lines of synchronous calls. The oldest make way.',
   ),
   option(
+    'dead-letters-max',
+    'deadLettersMax',
+    integer(1, 1_000_000, 'letters'),
+    1_000,
+    'Dead letters of each function that are kept; the oldest make room.',
+  ),
+  option(
+    'dead-letters-max-bytes',
+    'deadLettersMaxBytes',
+    bytes(MIB, 1_024 * GIB),
+    32 * MIB,
+    'Memory for the dead letters of each function, with their requests.',
+  ),
+  option(
+    'dead-letters-total-bytes',
+    'deadLettersTotalBytes',
+    bytes(MIB, 1_024 * GIB),
+    256 * MIB,
+    'Memory for the dead letters of all functions.',
+  ),
+  option(
     'max-timeout-ms',
     'maxTimeoutMs',
     milliseconds(1, DAY_MS),

@@ -178,6 +178,19 @@ const FAMILIES: readonly Family[] = [
       [',result="conflict"', c.errors('idempotency_key_reused')],
     ],
   ),
+  counter(
+    'simmer_dead_letters_total',
+    'Executions and callbacks that became dead letters.',
+    (c) => [['', c.counter('deadLettered')]],
+  ),
+  counter(
+    'simmer_dead_letters_dropped_total',
+    'Dead letters that made room for others, or were too large to be kept.',
+    (c) => [['', c.counter('deadLettersDropped')]],
+  ),
+  counter('simmer_dead_letters_replayed_total', 'Dead letters that were replayed.', (c) => [
+    ['', c.counter('replays')],
+  ]),
   counter('simmer_placements_total', 'Attempts by how they got their slot.', (c) =>
     PLACEMENT_KINDS.map(([kind, label]) => [label, c.placement(kind)]),
   ),
@@ -284,6 +297,10 @@ export class Metrics {
       `${evictions} ${own.idempotencyEvictions}\n`,
       ...this.callbackFamilies(),
       ...this.streamFamilies(),
+      head('simmer_dead_letters', 'gauge', 'Dead letters that are kept.'),
+      `simmer_dead_letters ${own.deadLetters}\n`,
+      head('simmer_dead_letter_bytes', 'gauge', 'Memory of the dead letters that are kept.'),
+      `simmer_dead_letter_bytes ${own.deadLetterBytes}\n`,
       ...this.clusterFamilies(),
     ].join('');
   }

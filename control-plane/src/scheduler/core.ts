@@ -2,6 +2,8 @@
 import { CallbackTargets } from '../shared/callback-targets.ts';
 import { ProcessCounters } from '../shared/counters.ts';
 import type { ToScheduler } from '../shared/messages.ts';
+import { DeadLetters } from './dead-letters/dead-letters.ts';
+import { type DeadLetterLimits, MemoryDeadLetters } from './dead-letters/memory-store.ts';
 import { ExecutionLogs, type LogLimits } from './execution-logs.ts';
 import { EnvelopeChecks } from './executions/envelope-checks.ts';
 import { Executions } from './executions/executions.ts';
@@ -9,6 +11,7 @@ import { MemoryStore, type MemoryStoreLimits } from './executions/memory-store.t
 import { FunctionTable } from './function-table.ts';
 import { Idempotency } from './idempotency/idempotency.ts';
 import type { KeyStoreLimits } from './idempotency/key-store.ts';
+import type { ExecutionIds } from './ids.ts';
 import { Misses } from './misses.ts';
 import { PodLifecycle } from './pod-lifecycle.ts';
 import { Retries } from './retries.ts';
@@ -22,6 +25,7 @@ export interface CoreLimits extends SchedulerLimits {
   /** Where callbacks may go although they would not: entries of `callback-allow`. */
   readonly callbackAllow: readonly string[];
   readonly logs: LogLimits;
+  readonly deadLetters: DeadLetterLimits;
 }
 
 export interface Core {
@@ -32,19 +36,22 @@ export interface Core {
   readonly sendOff: SendOff;
   readonly executions: Executions;
   readonly idempotency: Idempotency;
+  readonly deadLetters: DeadLetters;
   /** Applies a message of the control thread; false for those that are not the core's. */
   onMessage(message: ToScheduler): boolean;
 }
 
-/** `memory` is of allocateCounters; `wallClock` gives epoch milliseconds. */
+/** `memory` is of allocateCounters; `wallClock` gives epoch milliseconds; `ids` are the process's. */
 export function createCore(
   ports: SchedulerPorts,
   wallClock: () => number,
   memory: SharedArrayBuffer,
   limits: CoreLimits,
+  ids: ExecutionIds,
 ): Core {
   const wheel = new TimingWheel(ports.now());
-  const scheduler = new Scheduler(ports, wheel, new ProcessCounters(memory), limits);
+  const counters = new ProcessCounters(memory);
+  const scheduler = new Scheduler(ports, wheel, counters, limits);
   const functions = new FunctionTable(scheduler, memory);
   const misses = new Misses(scheduler);
   const pods = new PodLifecycle(scheduler, wallClock);
@@ -60,6 +67,14 @@ export function createCore(
       const parsed = targets.parse(url);
       return parsed.ok ? undefined : parsed.reason;
     },
+    functionOf: (key) => functions.get(key),
+    newId: () => ids.next(),
+    dead: (letter) => void deadLetters.add(letter),
+  });
+  const letters = new MemoryDeadLetters(limits.deadLetters);
+  const deadLetters = new DeadLetters(letters, functions, counters, {
+    log: (line) => ports.log(line),
+    replayExecution: (letter) => executions.replay(letter),
   });
   const idempotency = new Idempotency(scheduler, executions, limits.idempotency);
   scheduler.misses = misses;
@@ -113,5 +128,8 @@ export function createCore(
         return false;
     }
   }
-  return { scheduler, functions, pods, wheel, sendOff, executions, idempotency, onMessage };
+  return {
+    ...{ scheduler, functions, pods, wheel, sendOff, executions, idempotency, deadLetters },
+    onMessage,
+  };
 }

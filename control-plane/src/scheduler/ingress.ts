@@ -20,6 +20,7 @@ import { type Access, type Gate, Refused, rateLimited } from './access/gate.ts';
 import { KNOWN_ANYONE, Known } from './access/known.ts';
 import type { AdminRequests } from './admin-requests.ts';
 import type { Core } from './core.ts';
+import { DeadLettersApi } from './dead-letters/dead-letters-api.ts';
 import type { Executions } from './executions/executions.ts';
 import { ExecutionsApi } from './executions/executions-api.ts';
 import type { Forwarder } from './forwarder.ts';
@@ -71,6 +72,7 @@ export class Ingress {
   private readonly executionsApi: ExecutionsApi;
   private readonly idempotency: Idempotency;
   private readonly gate: Gate;
+  private readonly deadLettersApi: DeadLettersApi;
   private readonly batch: TurnBatch;
   private readonly ids: ExecutionIds;
   private readonly settings: IngressSettings;
@@ -93,6 +95,7 @@ export class Ingress {
     this.executionsApi = new ExecutionsApi(core.executions, settings.bootId, core.scheduler.logs);
     this.idempotency = core.idempotency;
     this.gate = gate;
+    this.deadLettersApi = new DeadLettersApi(core.deadLetters, settings.bootId);
     this.batch = batch;
     this.ids = ids;
     this.settings = settings;
@@ -196,12 +199,13 @@ export class Ingress {
     const refuse = (no: Refused): void => reply.refuse(requestId, '', no);
     const answer = (known: Known, body: Uint8Array | null): void => {
       const { caller } = known;
-      if (operation.by === 'executions') {
+      if (operation.by === 'executions' || operation.by === 'dead-letters') {
         const onGone = (callback: () => void): void => {
           gone = callback;
         };
         const ports = { reply, requestId, caller, onGone };
-        void this.executionsApi.answer(ports, operation, parameter, query);
+        const api = operation.by === 'executions' ? this.executionsApi : this.deadLettersApi;
+        void api.answer(ports, operation, parameter, query);
       } else {
         const request = { requestId, caller, method, path, query, contentType, ifMatch, waitMs };
         this.admin.forward(reply, { ...request, body });

@@ -52,6 +52,10 @@ export const RARE_COUNTERS = [
   'delivered',
   'deliveriesFailed',
   'callbacksDead',
+  /** Dead letters: that came, made room for others, were replayed. */
+  'deadLettered',
+  'deadLettersDropped',
+  'replays',
 ] as const;
 export type Counter = (typeof COUNTERS)[number] | (typeof RARE_COUNTERS)[number];
 
@@ -125,6 +129,8 @@ export const STREAM = [
 ] as const;
 export type StreamCounter = (typeof STREAM)[number];
 const AT_STREAM = 32;
+const AT_DEAD_LETTERS = 7;
+const AT_DEAD_LETTER_BYTES = 8;
 
 export const OTHER_SLOT = 0;
 
@@ -301,5 +307,18 @@ export class ProcessCounters {
   }
   set idempotencyEvictions(keys: number) {
     this.at[AT_IDEMPOTENCY_EVICTIONS] = keys;
+  }
+  /** Dead letters that are kept, and the memory that they take. */
+  get deadLetters(): number {
+    return this.at[AT_DEAD_LETTERS] as number;
+  }
+  set deadLetters(count: number) {
+    this.at[AT_DEAD_LETTERS] = count;
+  }
+  get deadLetterBytes(): number {
+    return this.at[AT_DEAD_LETTER_BYTES] as number;
+  }
+  set deadLetterBytes(bytes: number) {
+    this.at[AT_DEAD_LETTER_BYTES] = bytes;
   }
 }

@@ -7,11 +7,14 @@ import type { CloseReason, Hello, Outcome } from '@simmer/protocol/frames';
 import { type FunctionManifest, resolveManifest } from '@simmer/protocol/manifest';
 import { type Core, createCore } from '../../src/scheduler/core.ts';
 import type { FunctionState } from '../../src/scheduler/function-state.ts';
+import { ExecutionIds } from '../../src/scheduler/ids.ts';
 import { Invocation } from '../../src/scheduler/invocation.ts';
 import type { Pod, PodLink } from '../../src/scheduler/pod.ts';
 import type { Reply } from '../../src/scheduler/reply.ts';
 import { allocateCounters } from '../../src/shared/counters.ts';
 import type { LogLine, ToControl } from '../../src/shared/messages.ts';
+
+export const BOOT_ID = 'bootbootboot';
 
 /** What a client was told, in order; exactly one entry ends it. */
 export class FakeReply implements Reply {
@@ -99,7 +102,9 @@ export class Harness {
         idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
         callbackAllow: [],
         logs: { attemptBytes: 1_000, maxBytes: 100_000, syncMaxBytes: 100_000 },
+        deadLetters: { maxCount: 100, maxBytes: 2 ** 24, maxTotalBytes: 2 ** 26 },
       },
+      new ExecutionIds(BOOT_ID),
     );
   }
 

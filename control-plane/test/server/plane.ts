@@ -44,6 +44,7 @@ export class Plane {
   podPort = 0;
   ingress!: Ingress;
   private readonly name: string;
+  private readonly ids: ExecutionIds;
   private readonly uws: Uws;
   private readonly sockets: us_listen_socket[] = [];
   private readonly timer: NodeJS.Timeout;
@@ -61,13 +62,21 @@ export class Plane {
       random: Math.random,
       debug: false,
     };
-    this.core = createCore(ports, Date.now, allocateCounters(16), {
-      maxQueuedBytes: 2 ** 30,
-      executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
-      idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
-      callbackAllow: [],
-      logs: { attemptBytes: 16_384, maxBytes: 2 ** 26, syncMaxBytes: 2 ** 23 },
-    });
+    this.ids = new ExecutionIds(name);
+    this.core = createCore(
+      ports,
+      Date.now,
+      allocateCounters(16),
+      {
+        maxQueuedBytes: 2 ** 30,
+        executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
+        idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
+        callbackAllow: [],
+        logs: { attemptBytes: 16_384, maxBytes: 2 ** 26, syncMaxBytes: 2 ** 23 },
+        deadLetters: { maxCount: 1_000, maxBytes: 2 ** 24, maxTotalBytes: 2 ** 28 },
+      },
+      this.ids,
+    );
     this.timer = setInterval(() => this.core.wheel.advance(performance.now()), TICK_MS);
   }
 
@@ -94,7 +103,7 @@ export class Plane {
       (m) => plane.posted.push(m),
       () => [],
     );
-    const ingress = new Ingress(core, admin, plane.gate, batch, new ExecutionIds(name), {
+    const ingress = new Ingress(core, admin, plane.gate, batch, plane.ids, {
       ...{ host, port: 0, bootId: name, maxTimeoutMs: 60_000, streamHeartbeatMs },
     });
     plane.ingress = ingress;

@@ -7,14 +7,20 @@
  *  E2. Accepted or refused: the request gets one answer.
  */
 import { type ErrorCode, problem } from '@simmer/protocol/errors';
+import { isDeadLetter } from '../dead-letters/letter.ts';
 import type { KeyedClient } from '../idempotency/answers.ts';
 import type { Invocation, InvocationObserver } from '../invocation.ts';
 import { letGo } from '../let-go.ts';
 import type { Pod } from '../pod.ts';
 import type { Reply } from '../reply.ts';
-import type { AttemptRecord, ExecutionRecord, ExecutionStatus } from './record.ts';
+import type {
+  AttemptRecord,
+  ExecutionRecord,
+  ExecutionRequest,
+  ExecutionStatus,
+} from './record.ts';
 
-/** Whoever asks for one. */
+/** Whoever asks for one, and is told whether it was accepted. */
 export type Asking = Pick<KeyedClient, 'accepted' | 'fail'>;
 
 export interface ExecutionPorts {
@@ -23,12 +29,14 @@ export interface ExecutionPorts {
   changed(execution: Execution): void;
   /** Its record has ended. */
   ended(execution: Execution): void;
+  /** It is a dead letter, with this request. Before `ended`. */
+  dead(execution: Execution, request: ExecutionRequest): void;
 }
 
 export class Execution implements Reply, InvocationObserver {
   readonly record: ExecutionRecord;
   invocation!: Invocation;
-  /** Whoever asked for it and has no answer yet; null for a replay. */
+  /** Whoever asked for it and has no answer yet. */
   private asking: Asking | null;
   /** Its record has ended: set by whoever keeps its key. */
   whenEnded: (() => void) | null = null;
@@ -36,7 +44,7 @@ export class Execution implements Reply, InvocationObserver {
   isRefused = false;
   private readonly ports: ExecutionPorts;
 
-  constructor(record: ExecutionRecord, asking: Asking | null, ports: ExecutionPorts) {
+  constructor(record: ExecutionRecord, asking: Asking, ports: ExecutionPorts) {
     this.record = record;
     this.asking = asking;
     this.ports = ports;
@@ -116,7 +124,7 @@ export class Execution implements Reply, InvocationObserver {
       ...(attempts > 0 && { attempts }),
     });
     this.endAttempt(code, detail);
-    this.finish(statusOf(code));
+    this.finish(isDeadLetter(code) ? 'dead_lettered' : statusOf(code));
   }
 
   // A `value` invocation has no others.
@@ -139,8 +147,12 @@ export class Execution implements Reply, InvocationObserver {
     record.status = status;
     record.endedAt = this.ports.wallClock();
     record.nextAttemptAt = null;
-    if (record.request !== null) letGo(record.request.body);
+    const { request } = record;
     record.request = null;
+    if (request !== null) {
+      if (status === 'dead_lettered') this.ports.dead(this, request);
+      else letGo(request.body);
+    }
     this.ports.ended(this);
     this.whenEnded?.();
   }

@@ -7,16 +7,13 @@ import type { ExecutionLogs } from '../execution-logs.ts';
 import type { HttpReply } from '../http-reply.ts';
 import type { Executions } from './executions.ts';
 import { EXECUTION_STATUSES, type ExecutionRecord, type ExecutionStatus } from './record.ts';
-import { documentOf, viewOf } from './view.ts';
+import { documentOf, EXECUTION_ID, JSON_TYPE, viewOf, wholeNumber } from './view.ts';
 
 const MAX_WAIT_S = 60;
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 500;
-const JSON_TYPE = 'application/json';
-/** As ids.ts makes them. */
-const EXECUTION_ID = /^([a-z0-9]{12})-[1-9][0-9]{0,15}$/;
 
-/** One request for it. */
+/** One request for it, or for dead letters. */
 export interface ExecutionRequestPorts {
   readonly reply: HttpReply;
   /** Of the request itself: its X-Execution-Id. */
@@ -156,11 +153,6 @@ export function lookupFault(
 
 function badQuery({ reply, requestId }: ExecutionRequestPorts, detail: string): void {
   reply.failWith(requestId, '', 'invalid_query', detail);
-}
-
-function wholeNumber(text: string, min: number, max: number): number | undefined {
-  const value = /^[0-9]{1,9}$/.test(text) ? Number(text) : Number.NaN;
-  return value >= min && value <= max ? value : undefined;
 }
 
 function answerRecord({ reply }: ExecutionRequestPorts, record: ExecutionRecord): void {

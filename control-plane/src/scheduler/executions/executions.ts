@@ -8,14 +8,17 @@
  *  X2. `live` holds exactly what was accepted and has not ended.
  */
 import { type EnvelopeReading, readEnvelope } from '@simmer/protocol/envelope';
+import { ERRORS } from '@simmer/protocol/errors';
 import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
+import type { Replayed } from '../dead-letters/dead-letters.ts';
+import type { ExecutionLetter } from '../dead-letters/letter.ts';
 import type { FunctionState } from '../function-state.ts';
 import { traceIdOf } from '../ids.ts';
 import { Invocation } from '../invocation.ts';
 import type { Scheduler } from '../scheduler.ts';
 import { TimerNode } from '../timing-wheel.ts';
 import { type Asking, Execution, type ExecutionPorts } from './execution.ts';
-import type { ExecutionRecord } from './record.ts';
+import type { ExecutionRecord, ExecutionRequest } from './record.ts';
 import type { ExecutionStore, Lookup } from './store.ts';
 import { documentOf } from './view.ts';
 
@@ -29,6 +32,9 @@ export interface ExecutionsPorts {
   checkEnvelope(body: Uint8Array): Promise<EnvelopeReading>;
   /** Why no callback may go there; undefined for one that may. */
   callbackFault(url: string): string | undefined;
+  functionOf(key: string): FunctionState | undefined;
+  newId(): string;
+  dead(letter: ExecutionLetter): void;
 }
 
 /** Whoever waits for an execution's end. */
@@ -71,6 +77,7 @@ export class Executions implements ExecutionPorts {
     timeoutMs: number,
     maxRetries: number,
     asking: Asking,
+    replayOf = '',
   ): Execution {
     const { scheduler } = this;
     const now = scheduler.ports.now();
@@ -83,6 +90,7 @@ export class Executions implements ExecutionPorts {
       request: null,
       traceId: traceIdOf(traceparent),
       callbackUrl: '',
+      replayOf,
       createdAt,
       deadlineAt: createdAt + deadlineMs,
       endedAt: null,
@@ -106,28 +114,36 @@ export class Executions implements ExecutionPorts {
 
   /** Its body has come. */
   async submit(execution: Execution): Promise<void> {
-    const { invocation, record } = execution;
-    const { scheduler, store } = this;
+    const { invocation } = execution;
     const { body } = invocation;
     const reading =
       body.length > INLINE_BODY_BYTES ? await this.ports.checkEnvelope(body) : readEnvelope(body);
     if (invocation.state !== 'receiving') return;
     if (reading.fault !== undefined) {
-      scheduler.fail(invocation, reading.fault.code, reading.fault.message);
+      this.scheduler.fail(invocation, reading.fault.code, reading.fault.message);
       return;
     }
     if (typeof reading.callbackUrl === 'string') {
       const why = this.ports.callbackFault(reading.callbackUrl);
       if (why !== undefined) {
-        scheduler.fail(invocation, 'invalid_callback_url', `callbackUrl ${why}.`);
+        this.scheduler.fail(invocation, 'invalid_callback_url', `callbackUrl ${why}.`);
         return;
       }
-      record.callbackUrl = reading.callbackUrl;
+      execution.record.callbackUrl = reading.callbackUrl;
     } else if (reading.callbackUrl === undefined) {
-      record.callbackUrl = invocation.fn.record.spec.callback?.url ?? '';
+      execution.record.callbackUrl = invocation.fn.record.spec.callback?.url ?? '';
     }
+    await this.take(execution);
+  }
+
+  /** Its envelope is one: keeps it and places it. */
+  private async take(execution: Execution): Promise<void> {
+    const { invocation, record } = execution;
+    const { scheduler, store } = this;
+    const { body } = invocation;
     const { traceparent, attemptMs, maxRetries } = invocation;
-    record.request = { traceparent, body, timeoutMs: attemptMs, maxRetries };
+    const { callbackUrl } = record;
+    record.request = { traceparent, body, timeoutMs: attemptMs, maxRetries, callbackUrl };
     const created = await store.create(record);
     if (created === 'full') {
       const detail = 'As many executions that have not ended are kept as the platform allows.';
@@ -146,6 +162,41 @@ export class Executions implements ExecutionPorts {
       return;
     }
     execution.accept(); // X1
+  }
+
+  /** A new execution of a dead letter's request. It has its full time again. */
+  async replay(letter: ExecutionLetter): Promise<Replayed> {
+    const { request, functionKey, id } = letter;
+    const { scheduler } = this;
+    const fn = this.ports.functionOf(functionKey);
+    if (fn === undefined) {
+      const detail = `Function ${functionKey} was deleted. Its dead letters can be replayed once it is there again.`;
+      return { ok: false, code: 'function_not_found', detail, retryAfterSeconds: 0 };
+    }
+    const { body, traceparent, timeoutMs, maxRetries } = request;
+    const refusal = scheduler.refusal(fn, body.length, fn.record.spec.deadlineMs);
+    if (refusal !== undefined) {
+      const detail = `${ERRORS[refusal].title}: ${functionKey} takes no more now.`;
+      const retryAfterSeconds = scheduler.retryAfterSeconds(fn, refusal);
+      return { ok: false, code: refusal, detail, retryAfterSeconds };
+    }
+    let refused: Replayed | undefined;
+    const asking: Asking = {
+      accepted() {},
+      fail(_invocation, code, detail, retryAfterSeconds = 0) {
+        refused = { ok: false, code, detail, retryAfterSeconds };
+      },
+    };
+    const newId = this.ports.newId();
+    const execution = this.begin(
+      ...([fn, newId, traceparent, timeoutMs, maxRetries, asking, id] as const),
+    );
+    execution.record.callbackUrl = request.callbackUrl;
+    // A copy: the letter's own may be looked at still when the execution's is let go.
+    execution.invocation.body = body.slice();
+    scheduler.open(execution.invocation, body.length);
+    await this.take(execution);
+    return refused ?? { ok: true, executionId: newId, status: execution.record.status };
   }
 
   get(id: string): Promise<Lookup> {
@@ -200,6 +251,15 @@ export class Executions implements ExecutionPorts {
 
   changed({ record }: Execution): void {
     this.keep(record);
+  }
+
+  dead({ record }: Execution, request: ExecutionRequest): void {
+    const { id, functionKey, traceId, createdAt, endedAt, attempts, replayOf, error } = record;
+    if (error === null || endedAt === null) return;
+    this.ports.dead({
+      ...{ reason: 'execution', id, executionId: id, functionKey, traceId, createdAt },
+      ...{ deadAt: endedAt, error, request, attempts, replayOf },
+    });
   }
 
   ended(execution: Execution): void {

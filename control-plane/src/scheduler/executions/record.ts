@@ -5,11 +5,11 @@ import type { ErrorCode, Problem } from '@simmer/protocol/errors';
 import type { PlacementKind } from '../../shared/counters.ts';
 
 /**
- *   queued ──▶ running ──▶ succeeded | failed | timed_out | cancelled
+ *   queued ──▶ running ──▶ succeeded | failed | timed_out | cancelled | dead_lettered
  *     ▲           │
  *     └─ waiting ◀┘           for the next attempt
  *
- * One that is queued or waits may end as well.
+ * One that is queued or waits may end as well. `dead_lettered`: it failed, and is a dead letter (dead-letters/letter.ts).
  */
 export const EXECUTION_STATUSES = [
   'queued',
@@ -19,6 +19,7 @@ export const EXECUTION_STATUSES = [
   'failed',
   'timed_out',
   'cancelled',
+  'dead_lettered',
 ] as const;
 export type ExecutionStatus = (typeof EXECUTION_STATUSES)[number];
 
@@ -46,6 +47,8 @@ export interface ExecutionRequest {
   /** Milliseconds that each attempt may take. */
   readonly timeoutMs: number;
   readonly maxRetries: number;
+  /** Where its end is told; '' for nowhere. */
+  readonly callbackUrl: string;
 }
 
 export interface ExecutionRecord {
@@ -58,6 +61,8 @@ export interface ExecutionRecord {
   readonly traceId: string;
   /** Where its end is told; '' for nowhere. */
   callbackUrl: string;
+  /** The execution whose dead letter this one is the replay of; '' for none. */
+  readonly replayOf: string;
   /** Epoch milliseconds. */
   readonly createdAt: number;
   readonly deadlineAt: number;

@@ -2,7 +2,18 @@
 import { urlNameOfKey } from '@simmer/protocol/names';
 import type { ExecutionRecord } from './record.ts';
 
-const time = (ms: number): string => new Date(ms).toISOString();
+export const JSON_TYPE = 'application/json';
+/** As ids.ts makes them. */
+export const EXECUTION_ID = /^([a-z0-9]{12})-[1-9][0-9]{0,15}$/;
+
+/** undefined where it is none of that range. */
+export function wholeNumber(text: string, min: number, max: number): number | undefined {
+  const value = /^[0-9]{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  return value >= min && value <= max ? value : undefined;
+}
+
+/** `ms`: epoch milliseconds. */
+export const time = (ms: number): string => new Date(ms).toISOString();
 
 /** Without its output. */
 export function viewOf(record: ExecutionRecord) {
@@ -13,6 +24,7 @@ export function viewOf(record: ExecutionRecord) {
     traceId: record.traceId,
     createdAt: time(record.createdAt),
     deadlineAt: time(record.deadlineAt),
+    ...(record.replayOf !== '' && { replayOf: record.replayOf }),
     ...(record.nextAttemptAt !== null && { nextAttemptAt: time(record.nextAttemptAt) }),
     ...(record.endedAt !== null && { endedAt: time(record.endedAt) }),
     attempts: record.attempts.map(({ startedAt, endedAt, outcome, detail, ...attempt }) => ({
