@@ -12,7 +12,14 @@ interface Call {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
 }
-type Calls = (ids: { readonly ended: string; readonly running: string }) => readonly Call[];
+interface Ids {
+  readonly ended: string;
+  readonly running: string;
+  /** Two dead letters. */
+  readonly dead: string;
+  readonly alsoDead: string;
+}
+type Calls = (ids: Ids) => readonly Call[];
 
 const call = (
   text: string,
@@ -160,6 +167,31 @@ const WALK: Readonly<Record<string, Calls>> = {
     call(`DELETE /v1/executions/${ended}`, 409, { code: 'execution_ended' }),
     call('DELETE /v1/executions/never', 404, { code: 'execution_not_found' }),
   ],
+  listDeadLetters: () => [
+    call('GET /v1/dead-letters?function=fn&limit=1', 200),
+    call('GET /v1/dead-letters?limit=0', 400, { code: 'invalid_query' }),
+  ],
+  getDeadLetter: ({ dead }) => [
+    call(`GET /v1/dead-letters/${dead}`, 200),
+    call('GET /v1/dead-letters/never', 404, { code: 'dead_letter_not_found' }),
+    call(`GET /v1/dead-letters/${NO_BOOT}`, 410, { code: 'lost_in_restart' }),
+  ],
+  replayDeadLetter: ({ dead }) => [
+    call(`POST /v1/dead-letters/${dead}:replay`, 202),
+    call(`POST /v1/dead-letters/${dead}:replay`, 404, { code: 'dead_letter_not_found' }),
+  ],
+  deleteDeadLetter: ({ alsoDead }) => [
+    call(`DELETE /v1/dead-letters/${alsoDead}`, 204),
+    call(`DELETE /v1/dead-letters/${alsoDead}`, 404, { code: 'dead_letter_not_found' }),
+  ],
+  replayDeadLetters: () => [
+    call('POST /v1/dead-letters:replay?function=fn', 202),
+    call('POST /v1/dead-letters:replay', 400, { code: 'invalid_query' }),
+  ],
+  deleteDeadLetters: () => [
+    call('DELETE /v1/dead-letters?function=fn', 200),
+    call('DELETE /v1/dead-letters', 400, { code: 'invalid_query' }),
+  ],
   getOpenApi: () => [call('GET /openapi.json', 200)],
   getDocs: () => [call('GET /docs', 200)],
   getDocsFile: () => [
@@ -185,7 +217,7 @@ t.test('each answers as it is described', async (t) => {
   const simmer = await Simmer.start(
     t,
     [
-      { name: 'fn', spec: { maxReplicas: 4, minReplicas: 1 } },
+      { name: 'fn', spec: { maxReplicas: 4, minReplicas: 1, retry: { maxRetries: 0 } } },
       { name: 'small', spec: { maxRequestBytes: 20 } },
       { name: 'closed', spec: { overflow: 0, queue: { maxLength: 0 } } },
       { name: 'broken', code: 'throw new Error("broken on purpose");' },
@@ -200,7 +232,13 @@ t.test('each answers as it is described', async (t) => {
         body: JSON.stringify({ input }),
       })
     ).json.executionId as string;
-  const ids = { ended: await enqueue({ echo: 2 }), running: await enqueue({ wait: gate }) };
+  const dead = await enqueue({ error: 'on purpose' });
+  const alsoDead = await enqueue({ error: 'on purpose' });
+  for (const id of [dead, alsoDead]) await simmer.request(`/v1/executions/${id}?wait=30`);
+  const ids = {
+    ...{ ended: await enqueue({ echo: 2 }), running: await enqueue({ wait: gate }) },
+    ...{ dead, alsoDead },
+  };
   // The first call learns that its pods do not start; from then on nothing is taken.
   await simmer.invoke('broken');
   for (const [id, calls] of Object.entries(WALK)) {

@@ -56,6 +56,7 @@ const executionId: Parameter = {
   description: 'As an answer told it: `executionId`.',
   schema: Type.String(),
 };
+const deadLetterId: Parameter = { ...executionId, description: 'Of the letter: its `id`.' };
 const query = (name: string, description: string, schema: TSchema): Parameter => ({
   ...{ in: 'query', name, description, schema },
 });
@@ -152,6 +153,17 @@ const EXECUTION: readonly ErrorCode[] = [
   'execution_not_found',
   'execution_evicted',
   'lost_in_restart',
+];
+
+const LETTER: readonly ErrorCode[] = ['dead_letter_not_found', 'lost_in_restart'];
+const REPLAY: readonly ErrorCode[] = [
+  'function_not_found',
+  'dead_letter_busy',
+  'queue_full',
+  'overloaded',
+  'deadline_unreachable',
+  'no_capacity',
+  'executions_full',
 ];
 
 // ---- operations --------------------------------------------------------------------------------------------------
@@ -358,6 +370,64 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
       200: { description: 'As it is now: cancelled.', content: json(views.ExecutionSchema) },
     },
     errors: [...EXECUTION, 'execution_ended'],
+  },
+  'GET /v1/dead-letters': {
+    id: 'listDeadLetters',
+    tag: 'Dead letters',
+    summary: 'Dead letters that are kept, newest first',
+    parameters: [ofFunction, ...page],
+    answers: { 200: { description: 'A page.', content: json(views.DeadLetterListSchema) } },
+    errors: ['invalid_query'],
+  },
+  'GET /v1/dead-letters/{id}': {
+    id: 'getDeadLetter',
+    tag: 'Dead letters',
+    summary: 'One dead letter: its request, its attempts, its last error',
+    parameters: [deadLetterId],
+    answers: { 200: { description: 'The letter.', content: json(views.DeadLetterSchema) } },
+    errors: LETTER,
+  },
+  'POST /v1/dead-letters/{id}:replay': {
+    id: 'replayDeadLetter',
+    tag: 'Dead letters',
+    summary: 'Try it again',
+    description: 'Its request becomes a new execution; the letter goes once that is accepted.',
+    parameters: [deadLetterId],
+    answers: {
+      202: {
+        description: 'The new execution.',
+        content: json(views.AcceptedSchema),
+        headers: { Location: 'Where it can be asked for.' },
+      },
+    },
+    errors: [...LETTER, ...REPLAY],
+  },
+  'DELETE /v1/dead-letters/{id}': {
+    id: 'deleteDeadLetter',
+    tag: 'Dead letters',
+    summary: 'Delete a dead letter',
+    parameters: [deadLetterId],
+    answers: { 204: { description: 'It is gone.' } },
+    errors: LETTER,
+  },
+  'POST /v1/dead-letters:replay': {
+    id: 'replayDeadLetters',
+    tag: 'Dead letters',
+    summary: "Try all of a function's again, oldest first",
+    description: 'Until one is refused; an error only where none was accepted.',
+    parameters: [query('function', 'Whose.', Type.String())],
+    answers: {
+      202: { description: 'The new executions.', content: json(views.ReplayedSchema) },
+    },
+    errors: ['invalid_query', ...REPLAY],
+  },
+  'DELETE /v1/dead-letters': {
+    id: 'deleteDeadLetters',
+    tag: 'Dead letters',
+    summary: "Delete all of a function's",
+    parameters: [query('function', 'Whose.', Type.String())],
+    answers: { 200: { description: 'How many.', content: json(views.DeletedSchema) } },
+    errors: ['invalid_query', 'function_not_found'],
   },
   'GET /openapi.json': {
     id: 'getOpenApi',

@@ -51,6 +51,7 @@ const EVERY_CALL: Headers = {
 const TAGS: Readonly<Record<string, string>> = {
   Invocations: 'Call functions.',
   Executions: 'What has become of calls.',
+  'Dead letters': 'What failed for good.',
   Functions: 'What can be called.',
   Pools: 'The pods that are warm.',
   Documentation: 'This document.',

@@ -128,6 +128,19 @@ export const AttemptSchema = Type.Object(
   closed,
 );
 
+export const DeliverySchema = Type.Object(
+  {
+    number: Type.Integer({ minimum: 1 }),
+    startedAt: time('When the request began.'),
+    endedAt: time('When it was answered, or given up.'),
+    status: Type.Union([Type.Integer(), Type.Null()], {
+      description: 'HTTP status of the answer; null where there was none.',
+    }),
+    detail: Type.String(),
+  },
+  { ...closed, description: 'One try to deliver a callback.' },
+);
+
 const executionFields = {
   executionId,
   function: urlName,
@@ -135,6 +148,9 @@ const executionFields = {
   traceId: Type.String({ pattern: '^[0-9a-f]{32}$' }),
   createdAt: time('When it was accepted.'),
   deadlineAt: time('When its time is over, retries included.'),
+  replayOf: Type.Optional(
+    Type.String({ description: 'The execution whose dead letter this one is the replay of.' }),
+  ),
   nextAttemptAt: Type.Optional(time('While it waits for its next attempt.')),
   endedAt: Type.Optional(time('Absent while it has not ended.')),
   attempts: Type.Array(AttemptSchema),
@@ -181,6 +197,52 @@ export const ExecutionListSchema = Type.Object(
   { executions: Type.Array(ExecutionSummarySchema), next },
   closed,
 );
+
+// ---- dead letters ------------------------------------------------------------------------------------------------
+
+const letterFields = {
+  id: Type.String({ description: "Of the letter. An execution's is that of the execution." }),
+  reason: Type.Enum(['execution', 'callback'], { description: 'What failed for good.' }),
+  executionId,
+  function: urlName,
+  traceId: Type.String({ pattern: '^[0-9a-f]{32}$' }),
+  createdAt: time('When the execution was accepted.'),
+  deadAt: time('When it was given up.'),
+  bytes: count('Memory that it takes.'),
+  replayOf: Type.Optional(
+    Type.String({ description: 'The execution whose dead letter was replayed, and failed again.' }),
+  ),
+  url: Type.Optional(Type.String({ description: 'Of a callback: where it was to go.' })),
+  error: ProblemSchema,
+  attempts: Type.Array(Type.Union([AttemptSchema, DeliverySchema])),
+};
+
+export const DeadLetterSummarySchema = Type.Object(letterFields, closed);
+
+export const DeadLetterSchema = Type.Object(
+  {
+    ...letterFields,
+    input: Type.Optional(anything('Of an execution: what it was called with.')),
+    metadata: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+    body: Type.Optional(anything('Of a callback: what was to be delivered.')),
+  },
+  closed,
+);
+
+export const DeadLetterListSchema = Type.Object(
+  { deadLetters: Type.Array(DeadLetterSummarySchema), next },
+  closed,
+);
+
+export const ReplayedSchema = Type.Object(
+  {
+    replayed: Type.Array(executionId, { description: 'The new executions, oldest letter first.' }),
+    remaining: count('Letters of this function that are left.'),
+  },
+  closed,
+);
+
+export const DeletedSchema = Type.Object({ deleted: count('Letters.') }, closed);
 
 // ---- functions and pools -----------------------------------------------------------------------------------------
 
