@@ -140,10 +140,21 @@ export interface EnvelopeCheckedMessage {
   readonly reading: EnvelopeReading;
 }
 
+/** One POST to a callback URL. Times are epoch milliseconds. */
+export interface DeliveryAttempt {
+  /** From 1. */
+  readonly number: number;
+  readonly startedAt: number;
+  readonly endedAt: number;
+  /** HTTP status of the answer; null where there was none. */
+  readonly status: number | null;
+  readonly detail: string;
+}
+
 /** Nothing delivers this callback any more; `reason` is for a person. */
 export interface CallbackDeadMessage extends Omit<CallbackMessage, 'type'> {
   readonly type: 'callback-dead';
-  readonly attempts: number;
+  readonly attempts: readonly DeliveryAttempt[];
   readonly reason: string;
 }
 
@@ -299,7 +310,9 @@ export interface CallbackMessage {
   readonly functionKey: string;
   /** As it was given: it was good then. */
   readonly url: string;
-  /** Of the execution. */
+  /** Of the execution: how it ended, and when (epoch milliseconds) it was accepted. */
+  readonly status: string;
+  readonly createdAt: number;
   readonly traceparent: string;
   /** JSON, as `GET /v1/executions/{id}` answers it. */
   readonly body: Uint8Array;

@@ -14,7 +14,7 @@
  */
 
 import type { CallbackTargets } from '../../shared/callback-targets.ts';
-import type { CallbackMessage } from '../../shared/messages.ts';
+import type { CallbackMessage, DeliveryAttempt } from '../../shared/messages.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { type AttemptOutcome, decideDelivery } from './policy.ts';
@@ -51,7 +51,11 @@ export interface CallbacksOptions {
   readonly onDelivered: (callback: Callback, ms: number) => void;
   readonly onAttemptFailed: (callback: Callback) => void;
   /** It is hopeless, or there is no room for it. */
-  readonly onDead: (callback: Callback, attempts: number, reason: string) => void;
+  readonly onDead: (
+    callback: Callback,
+    attempts: readonly DeliveryAttempt[],
+    reason: string,
+  ) => void;
 }
 
 class Delivery {
@@ -60,7 +64,7 @@ class Delivery {
   readonly functionKey: string;
   readonly origin: string;
   readonly since: number;
-  attempts = 0;
+  readonly attempts: DeliveryAttempt[] = [];
   /** While it waits for its next attempt. */
   timer: { cancel(): void } | undefined;
 
@@ -105,13 +109,13 @@ export class Callbacks {
     const { targets, clock, maxCount, maxBytes } = this.options;
     const parsed = targets.parse(callback.url);
     if (!parsed.ok) {
-      this.bury(callback, '', 0, `its URL ${parsed.reason}`);
+      this.bury(callback, '', [], `its URL ${parsed.reason}`);
       return;
     }
     const { host } = parsed.url;
     if (this.live.size >= maxCount || this.bytes + callback.body.length > maxBytes) {
       const held = `${this.live.size} callbacks of ${this.bytes} bytes`;
-      this.bury(callback, host, 0, `there is no room for it: ${held} are pending`); // C2
+      this.bury(callback, host, [], `there is no room for it: ${held} are pending`); // C2
       return;
     }
     const delivery = new Delivery(callback, parsed.url, clock.now());
@@ -152,11 +156,15 @@ export class Callbacks {
 
   private async attempt(delivery: Delivery): Promise<void> {
     const { callback, url } = delivery;
-    delivery.attempts++;
+    const startedAt = this.options.clock.epoch();
     const outcome = await this.options.sender.send({
       url,
       headers: this.headersOf(callback),
       body: callback.body,
+    });
+    delivery.attempts.push({
+      ...{ number: delivery.attempts.length + 1, startedAt, endedAt: this.options.clock.epoch() },
+      ...{ status: outcome.status, detail: outcome.kind === 'failed' ? outcome.reason : 'taken' },
     });
     this.turns.done(delivery);
     // It may have been abandoned meanwhile.
@@ -196,7 +204,7 @@ export class Callbacks {
     this.options.onAttemptFailed(callback);
     const { reason, retryable, retryAfterMs } = outcome;
     const decision = decideDelivery({
-      ...{ retryable, retryAfterMs, attempts, maxAttempts },
+      ...{ retryable, retryAfterMs, attempts: attempts.length, maxAttempts },
       ...{ remainingMs: since + maxAgeMs - now, random: random() },
     });
     if (!decision.retry) {
@@ -230,11 +238,16 @@ export class Callbacks {
     if (this.live.size === 0) this.onEmpty();
   }
 
-  private bury(callback: Callback, host: string, attempts: number, reason: string): void {
+  private bury(
+    callback: Callback,
+    host: string,
+    attempts: readonly DeliveryAttempt[],
+    reason: string,
+  ): void {
     const { executionId, functionKey, traceparent } = callback;
     const traceId = traceparent.slice(3, 35);
     this.options.log.warn(
-      { function: functionKey, executionId, traceId, host, attempts, reason },
+      { function: functionKey, executionId, traceId, host, attempts: attempts.length, reason },
       'callback dead-lettered',
     );
     this.options.onDead(callback, attempts, reason);
@@ -251,5 +264,6 @@ export class Callbacks {
 function fieldsOf({ callback, url, attempts }: Delivery) {
   const { functionKey, executionId, traceparent } = callback;
   const traceId = traceparent.slice(3, 35);
-  return { function: functionKey, executionId, traceId, host: url.host, attempts };
+  const { host } = url;
+  return { function: functionKey, executionId, traceId, host, attempts: attempts.length };
 }

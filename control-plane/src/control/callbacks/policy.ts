@@ -10,6 +10,8 @@ export type AttemptOutcome =
   | { readonly kind: 'delivered'; readonly status: number }
   | {
       readonly kind: 'failed';
+      /** null: there was no answer. */
+      readonly status: number | null;
       readonly reason: string;
       /** The same request may meet another answer later. */
       readonly retryable: boolean;
@@ -17,8 +19,8 @@ export type AttemptOutcome =
       readonly retryAfterMs: number;
     };
 
-export function failed(reason: string, retryable: boolean, retryAfterMs = 0): AttemptOutcome {
-  return { kind: 'failed', reason, retryable, retryAfterMs };
+export function failed(reason: string, retryable: boolean, status: number | null = null) {
+  return { kind: 'failed', status, reason, retryable, retryAfterMs: 0 } as const;
 }
 
 /** Answers below 500 that speak of the moment, not of the request (RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4). */
@@ -28,7 +30,8 @@ const MOMENTARY: ReadonlySet<number> = new Set([408, 425, 429]);
 export function outcomeOf(status: number, retryAfter: string, now: number): AttemptOutcome {
   if (status >= 200 && status < 300) return { kind: 'delivered', status };
   const retryable = status >= 500 || MOMENTARY.has(status);
-  return failed(`answered ${status}`, retryable, retryable ? delayOf(retryAfter, now) : 0);
+  const retryAfterMs = retryable ? delayOf(retryAfter, now) : 0;
+  return { ...failed(`answered ${status}`, retryable, status), retryAfterMs };
 }
 
 /** RFC 9110 10.2.3: seconds, or a date. */

@@ -96,22 +96,22 @@ export class CallbackSender {
       if (!REDIRECTS.has(statusCode)) {
         return outcomeOf(statusCode, textOf(headers['retry-after']), this.options.now());
       }
-      const next = this.redirected(url, textOf(headers['location']));
+      const next = this.redirected(url, textOf(headers['location']), statusCode);
       if (!(next instanceof URL)) return next;
-      if (redirects === MAX_REDIRECTS) return failed('redirects too often', false);
+      if (redirects === MAX_REDIRECTS) return failed('redirects too often', false, statusCode);
       url = next;
     }
   }
 
   /** S2 */
-  private redirected(from: URL, location: string): URL | AttemptOutcome {
+  private redirected(from: URL, location: string, status: number): URL | AttemptOutcome {
     if (location === '' || !URL.canParse(location, from.href)) {
-      return failed('redirects to no URL', false);
+      return failed('redirects to no URL', false, status);
     }
     const parsed = this.options.targets.parse(new URL(location, from).href);
-    if (!parsed.ok) return failed(`redirects to a URL that ${parsed.reason}`, false);
+    if (!parsed.ok) return failed(`redirects to a URL that ${parsed.reason}`, false, status);
     if (from.protocol === 'https:' && parsed.url.protocol === 'http:') {
-      return failed('redirects from https to http', false);
+      return failed('redirects from https to http', false, status);
     }
     return parsed.url;
   }

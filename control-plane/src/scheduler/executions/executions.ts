@@ -270,6 +270,7 @@ export class Executions implements ExecutionPorts {
       this.scheduler.ports.post({
         ...{ type: 'callback', executionId: record.id, functionKey: record.functionKey },
         ...{ url: record.callbackUrl, traceparent: invocation.traceparent },
+        ...{ status: record.status, createdAt: record.createdAt },
         body: documentOf(record),
       });
     }
