@@ -133,17 +133,18 @@ export class HttpReply implements KeyedClient, Flushable {
   chunk(invocation: Answered, bytes: Uint8Array, granted: (bytes: number) => void): void {
     if (this.state === 'waiting') this.head(invocation, 200, []);
     this.granted = granted;
-    this.pieces = [...this.pieces, bytes.slice()];
+    this.pieces = [...this.pieces, new Uint8Array(bytes)];
     this.markDirty();
   }
 
   end(invocation: Answered, body: Uint8Array | null): void {
     if (this.state === 'streaming' || this.pieces.length > 0) {
-      if (body !== null && body.length > 0) this.pieces = [...this.pieces, body.slice()];
+      if (body !== null && body.length > 0) this.pieces = [...this.pieces, new Uint8Array(body)];
       this.ending = true;
       this.markDirty();
     } else {
-      this.whole(invocation, this.status, body === null ? '' : body.slice());
+      // Not slice: of a Buffer that is a view, and what is written here is let go of (letGo), another's answer with it.
+      this.whole(invocation, this.status, body === null ? '' : new Uint8Array(body));
     }
   }
 

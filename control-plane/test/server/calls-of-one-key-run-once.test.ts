@@ -4,7 +4,7 @@ import { ACTOR, type Answer, eventually, isAlive, Simmer } from './simmer.ts';
 
 const ALL = 50;
 
-/** A raw answer with everything that must come again as it was; with `?stream` in pieces, `?large` over one frame. */
+/** A raw answer with everything that must come again as it was; with `?stream` in pieces, with `?size` of that many bytes. */
 const RAW = `
 import { appendFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -16,6 +16,8 @@ export const fetch = async (request) => {
       yield Buffer.from('one'); await delay(20); yield Buffer.from('two');
     })()));
   }
+  const size = Number(searchParams.get('size'));
+  if (size > 0) return new Response(new Uint8Array(size).fill(7));
   const headers = [['set-cookie', 'b=2'], ['x-own', 'yes'], ['set-cookie', 'a=1'], ['content-type', 'application/x-own']];
   return new Response(Uint8Array.from([0, 255, 13, 10, 7]), { status: 207, headers });
 };
@@ -99,6 +101,15 @@ t.test('a raw answer comes again with status, headers and body', async (t) => {
   const { date: __, ...firstHeaders } = first.headers;
   t.same(headers, firstHeaders);
   t.equal(mark, 'true');
+});
+
+t.test('a raw answer of many bytes comes again whole, to many and more than once', async (t) => {
+  // Of this size on the memory of an answer is given back once it is written.
+  const body = Buffer.alloc(40_000, 7);
+  const path = `/fn/raw/?size=${body.length}&runs=${encodeURIComponent(simmer.gate())}`;
+  const call = () => simmer.request(path, { body: 'x', ...withKey('raw bytes') });
+  const atOnce = await Promise.all([call(), call(), call()]);
+  for (const { body: got } of [...atOnce, await call(), await call()]) t.ok(got.equals(body));
 });
 
 t.test('another request under the key is refused, and changes nothing', async (t) => {
