@@ -200,6 +200,11 @@ export const ERRORS = {
     title: 'The dead letter is being replayed',
     help: 'Another request replays it at this moment.',
   },
+  callback_failed: {
+    status: 502,
+    title: 'The callback was not taken',
+    help: 'In dead letters: the receiver of a callback did not answer 2xx to any attempt, or none was made. The detail is what came of the last; the execution itself ended, and is at `GET /v1/executions/{id}`. Replay the letter once the receiver is well.',
+  },
   invalid_query: {
     status: 400,
     title: 'Bad query parameter',

@@ -2,6 +2,7 @@
 import { CallbackTargets } from '../shared/callback-targets.ts';
 import { ProcessCounters } from '../shared/counters.ts';
 import type { ToScheduler } from '../shared/messages.ts';
+import { callbackOf, letterOf } from './dead-letters/callback-letters.ts';
 import { DeadLetters } from './dead-letters/dead-letters.ts';
 import { type DeadLetterLimits, MemoryDeadLetters } from './dead-letters/memory-store.ts';
 import { ExecutionLogs, type LogLimits } from './execution-logs.ts';
@@ -75,6 +76,10 @@ export function createCore(
   const deadLetters = new DeadLetters(letters, functions, counters, {
     log: (line) => ports.log(line),
     replayExecution: (letter) => executions.replay(letter),
+    async replayCallback(letter) {
+      ports.post(callbackOf(letter));
+      return { ok: true, executionId: letter.executionId, status: letter.status };
+    },
   });
   const idempotency = new Idempotency(scheduler, executions, limits.idempotency);
   scheduler.misses = misses;
@@ -120,6 +125,9 @@ export function createCore(
         return true;
       case 'envelope-checked':
         checks.checked(message);
+        return true;
+      case 'callback-dead':
+        void deadLetters.add(letterOf(message, wallClock()));
         return true;
       case 'hand-over':
         sendOff.begin(message.address, message.force);

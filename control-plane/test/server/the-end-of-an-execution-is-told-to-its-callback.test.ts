@@ -75,6 +75,7 @@ t.test('whatever its end is: failed, timed out, cancelled; large or small', asyn
     'x-max-retries': '1',
   });
   const { json } = await arrival(receiver, failed);
+  t.match(json, { status: 'dead_lettered' });
   t.match(json, { error: { code: 'function_error', attempts: 2 }, attempts: { length: 2 } });
   const wait = simmer.gate();
   const late = await enqueue({ input: { wait }, callbackUrl }, 'actor', {
@@ -175,6 +176,53 @@ t.test('one that is hopeless is dead at once', async (t) => {
   }
   t.notOk(JSON.stringify(simmer.logs()).includes('token=secret'), 'no query in the log');
   t.equal(await simmer.metric('simmer_callbacks_dead_total', { function: 'default/actor' }), 7);
+});
+
+t.test('one that was given up is a dead letter, whose replay delivers it', async (t) => {
+  const receiver = await Receiver.start(t, status(410));
+  const url = receiver.url('/there');
+  const id = await enqueue(
+    { input: { error: 'on purpose' }, callbackUrl: `${url}?secret` },
+    'actor',
+    {
+      ...{ 'x-max-retries': '0', 'x-trace-id': TRACE },
+    },
+  );
+  const path = `/v1/dead-letters/${id}-callback`;
+  const find = () =>
+    eventually('it is a letter', async () => {
+      const answer = await simmer.request(path);
+      return answer.status === 200 && answer.json;
+    });
+  const letter = await find();
+  t.match(letter, {
+    ...{ id: `${id}-callback`, executionId: id, reason: 'callback', function: 'actor', url },
+    ...{ traceId: TRACE, error: { code: 'callback_failed', detail: /answered 410/, attempts: 1 } },
+    attempts: [{ number: 1, status: 410, detail: 'answered 410' }],
+  });
+  t.notOk(JSON.stringify(letter).includes('secret'));
+  const document = (await simmer.request(`/v1/executions/${id}`)).json;
+  t.same(letter.body, document, 'what was to be told');
+  t.match(document.status, 'dead_lettered', 'the execution is a letter of its own');
+  t.equal((await simmer.request(`/v1/dead-letters/${id}`)).json.reason, 'execution');
+
+  const replay = () => simmer.request(`${path}:replay`, { method: 'POST', body: '' });
+  const again = await replay();
+  t.match([again.status, again.json], [202, { executionId: id, status: 'dead_lettered' }]);
+  await arrival(receiver, id, 2);
+  await find();
+  t.equal(receiver.of(id).length, 2, 'one that fails again is a letter again');
+
+  receiver.answering = (response) => void response.end();
+  t.equal((await replay()).status, 202);
+  const last = await arrival(receiver, id, 3);
+  await verify(last);
+  t.same(last.json, document);
+  t.equal(last.headers['idempotency-key'], id);
+  await eventually('it is taken', async () => {
+    return (await simmer.metric('simmer_callbacks_pending')) === 0;
+  });
+  t.equal((await simmer.request(path)).status, 404);
 });
 
 t.test('redirects are followed where they may lead, and no further', async (t) => {

@@ -212,7 +212,9 @@ const letterFields = {
   replayOf: Type.Optional(
     Type.String({ description: 'The execution whose dead letter was replayed, and failed again.' }),
   ),
-  url: Type.Optional(Type.String({ description: 'Of a callback: where it was to go.' })),
+  url: Type.Optional(
+    Type.String({ description: 'Of a callback: where it was to go, without its query.' }),
+  ),
   error: ProblemSchema,
   attempts: Type.Array(Type.Union([AttemptSchema, DeliverySchema])),
 };

@@ -146,6 +146,11 @@ function answerReplay({ reply, requestId }: ExecutionRequestPorts, replayed: Rep
   }
 }
 
+/** A query may hold secrets, which are not for everybody who may look. */
+function withoutQuery(url: string): string {
+  return url.split(/[?#]/, 1)[0] ?? '';
+}
+
 /** Without its body. */
 function viewOf(letter: DeadLetter) {
   return {
@@ -159,7 +164,7 @@ function viewOf(letter: DeadLetter) {
     bytes: letterBytes(letter),
     ...(letter.reason === 'execution'
       ? letter.replayOf !== '' && { replayOf: letter.replayOf }
-      : { url: letter.url }),
+      : { url: withoutQuery(letter.url) }),
     error: letter.error,
     attempts: letter.attempts.map(({ startedAt, endedAt, ...attempt }) => ({
       ...attempt,

@@ -28,6 +28,8 @@ export type Replayed =
 export interface DeadLettersPorts {
   log(line: LogLine): void;
   replayExecution(letter: ExecutionLetter): Promise<Replayed>;
+  /** Delivers it once more. */
+  replayCallback(letter: CallbackLetter): Promise<Replayed>;
 }
 
 export class DeadLetters {
@@ -35,8 +37,6 @@ export class DeadLetters {
   private readonly functions: FunctionTable;
   private readonly counters: ProcessCounters;
   private readonly ports: DeadLettersPorts;
-  /** Delivers it once more; null while callbacks are not delivered. Set once. */
-  replayCallback: ((letter: CallbackLetter) => Promise<Replayed>) | null = null;
   /** Z2 */
   private readonly replaying = new Set<string>();
 
@@ -124,9 +124,7 @@ export class DeadLetters {
 
   private async replayOne(letter: DeadLetter): Promise<Replayed> {
     if (letter.reason === 'execution') return this.ports.replayExecution(letter);
-    if (this.replayCallback !== null) return this.replayCallback(letter);
-    const detail = 'Callbacks are not delivered by this process.';
-    return { ok: false, code: 'internal_error', detail, retryAfterSeconds: 0 };
+    return this.ports.replayCallback(letter);
   }
 
   private async count(): Promise<void> {

@@ -3,6 +3,7 @@
  * may write it down.
  */
 import { ERRORS, type ErrorCode, type Problem } from '@simmer/protocol/errors';
+import type { DeliveryAttempt } from '../../shared/messages.ts';
 import type { AttemptRecord, ExecutionRequest } from '../executions/record.ts';
 
 interface AnyLetter {
@@ -27,21 +28,12 @@ export interface ExecutionLetter extends AnyLetter {
   readonly replayOf: string;
 }
 
-/** One POST to a callback URL. Times are epoch milliseconds. */
-export interface DeliveryAttempt {
-  /** From 1. */
-  readonly number: number;
-  readonly startedAt: number;
-  readonly endedAt: number;
-  /** HTTP status of the answer; null where there was none. */
-  readonly status: number | null;
-  readonly detail: string;
-}
-
 /** A callback that could not be delivered. Its id is `callbackLetterId`: the execution may be a dead letter itself. */
 export interface CallbackLetter extends AnyLetter {
   readonly reason: 'callback';
   readonly url: string;
+  /** Of the execution. */
+  readonly status: string;
   /** JSON: what was to be delivered. */
   readonly body: Uint8Array;
   readonly traceparent: string;
