@@ -116,7 +116,10 @@ async function serve(config: Config): Promise<void> {
   const early = config.backends.includes('kubernetes') ? undefined : await openPodPort();
   let podPort = early?.port ?? config.podPort;
   const admin = new AdminRequests(core.wheel, now, post, () => core.pods.snapshot());
-  const gate = new Gate({ asks: asksWhoCalls(config) }, Date.now);
+  const gate = new Gate(
+    { asks: asksWhoCalls(config), tokens: config.jwtIssuer !== '' },
+    { wheel: core.wheel, now, wallClock: Date.now, post },
+  );
   const ingress = new Ingress(core, admin, gate, batch, ids, {
     host: config.host,
     port: config.port,
@@ -152,6 +155,7 @@ async function serve(config: Config): Promise<void> {
     if (message.type === 'pod-keys') openPods(message);
     if (core.onMessage(message)) return;
     if (message.type === 'api-keys') gate.keys.apply(message);
+    else if (message.type === 'token-verified') gate.tokens?.answered(message);
     else if (message.type === 'http-response') admin.answered(message);
     else if (message.type === 'started')
       void opened.then(() => listenToClients(message.managementPort));

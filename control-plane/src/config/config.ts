@@ -37,6 +37,15 @@ export interface Config {
   readonly allowAnonymous: boolean;
   /** Absolute path of a file or folder of API keys; '' : none. */
   readonly apiKeys: string;
+  /** '' : no JWTs. */
+  readonly jwtIssuer: string;
+  readonly jwtAudience: string;
+  /** URL, or absolute path of a file; '' : by the issuer's discovery document. */
+  readonly jwtJwks: string;
+  /** Names of claims. */
+  readonly jwtScopesClaim: string;
+  /** '' : a token may call every function. */
+  readonly jwtFunctionsClaim: string;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   /** Milliseconds between pings of a pod. */
   readonly heartbeatMs: number;
@@ -104,7 +113,7 @@ interface Given {
 class OptionError extends Error {}
 
 /** Paths, made absolute from where they were given. */
-const PATHS: ReadonlySet<keyof Config> = new Set(['functions', 'apiKeys']);
+const PATHS: ReadonlySet<keyof Config> = new Set(['functions', 'apiKeys', 'jwtJwks']);
 
 const BY_NAME = new Map(OPTIONS.map((o) => [o.name, o]));
 const BY_VARIABLE = new Map(OPTIONS.map((o) => [environmentName(o.name), o]));
@@ -261,7 +270,8 @@ function settingOf(option: Option, given: Given | undefined, cwd: string): Confi
       `${given.spelling}: ${JSON.stringify(given.text)} is not allowed${link}; it must be ${option.type.allowed}`,
     );
   }
-  return PATHS.has(option.key) ? resolve(given.folder, value as string) : value;
+  const isPath = PATHS.has(option.key) && !/^https?:/.test(value as string);
+  return isPath ? resolve(given.folder, value as string) : value;
 }
 
 /** Rules between options. */
@@ -272,8 +282,16 @@ function checkTogether(config: Config): void {
   ] as const) {
     if (asksWhoCalls(config) || config.allowAnonymous || isLoopback(host)) continue;
     throw new OptionError(
-      `${name}: ${JSON.stringify(host)}: a bind beyond loopback needs API keys (--api-keys), or --allow-anonymous`,
+      `${name}: ${JSON.stringify(host)}: a bind beyond loopback needs API keys (--api-keys) or JWTs (--jwt-issuer), or --allow-anonymous`,
     );
+  }
+  if (config.jwtIssuer !== '' && config.jwtAudience === '') {
+    throw new OptionError(
+      'jwt-audience: jwt-issuer needs it: a token for another service must not hold here',
+    );
+  }
+  if (config.jwtIssuer === '' && (config.jwtAudience !== '' || config.jwtJwks !== '')) {
+    throw new OptionError('jwt-issuer: jwt-audience and jwt-jwks need it');
   }
   if (config.backends.includes('kubernetes')) {
     if (config.podAddress === '') {
@@ -305,8 +323,8 @@ function checkTogether(config: Config): void {
 }
 
 /** Whether callers have to show who they are. */
-export function asksWhoCalls(config: Pick<Config, 'apiKeys'>): boolean {
-  return config.apiKeys !== '';
+export function asksWhoCalls(config: Pick<Config, 'apiKeys' | 'jwtIssuer'>): boolean {
+  return config.apiKeys !== '' || config.jwtIssuer !== '';
 }
 
 export function isLoopback(host: string): boolean {

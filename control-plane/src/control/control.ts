@@ -18,10 +18,12 @@ import type {
   Successor,
   ToControl,
   ToScheduler,
+  VerifyTokenMessage,
 } from '../shared/messages.ts';
 import { ApiKeyFiles } from './access/api-key-files.ts';
 import { ApiKeys } from './access/api-keys.ts';
 import { guardOf } from './access/guard.ts';
+import { Tokens } from './access/tokens.ts';
 import { Api } from './api.ts';
 import { logPodLine } from './backends/pod-log.ts';
 import { type Command, ProcessBackend } from './backends/process.ts';
@@ -74,6 +76,8 @@ export class Control {
   private parts: Parts | undefined;
   private cluster: Cluster | undefined;
   private readonly apiKeys: ApiKeys;
+  /** null: JWTs are not taken. */
+  private readonly tokens: Tokens | null;
   private apiKeyFiles: ApiKeyFiles | undefined;
   private refused = new Set<string>();
   private beat: NodeJS.Timeout | undefined;
@@ -85,6 +89,7 @@ export class Control {
     this.log = createLog(config.logLevel, options.sink);
     this.counters = new ProcessCounters(counters);
     this.apiKeys = new ApiKeys(options.send);
+    this.tokens = tokensOf(config, this.log);
     const metrics = new Metrics({
       memory: counters,
       version: version(),
@@ -97,7 +102,7 @@ export class Control {
       sinceSchedulerBeat: () => this.counters.sinceBeat('scheduler', systemClock.epoch()),
       readiness: () => this.readiness(),
       metrics: () => ({ contentType: metrics.contentType, body: metrics.page() }),
-      mayRead: guardOf(config, this.apiKeys),
+      mayRead: guardOf(config, this.apiKeys, this.tokens),
     });
   }
 
@@ -256,6 +261,9 @@ export class Control {
         this.parts?.callbacks.callbacks.deliver(callback);
         break;
       }
+      case 'verify-token':
+        void this.verify(message);
+        break;
       case 'serving':
         void this.cluster?.election?.serving();
         break;
@@ -276,6 +284,11 @@ export class Control {
     this.options.send(
       FunctionWrites.takes(request) ? await writes.answer(request) : api.answer(request),
     );
+  }
+
+  private async verify({ requestId, token }: VerifyTokenMessage): Promise<void> {
+    const verdict = await this.tokens?.verify(token);
+    if (verdict) this.options.send({ type: 'token-verified', requestId, verdict });
   }
 
   /** The next leader decides about pods from now on. */
@@ -358,6 +371,18 @@ export class Control {
       }
     }
   }
+}
+
+function tokensOf(config: ControlThreadData['config'], log: Log): Tokens | null {
+  if (config.jwtIssuer === '') return null;
+  return new Tokens({
+    issuer: config.jwtIssuer,
+    audience: config.jwtAudience,
+    jwks: config.jwtJwks,
+    scopesClaim: config.jwtScopesClaim,
+    functionsClaim: config.jwtFunctionsClaim,
+    log,
+  });
 }
 
 function usesCluster(config: ControlThreadData['config']): boolean {

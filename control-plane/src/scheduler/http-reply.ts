@@ -16,7 +16,7 @@ import { STATUS_CODES } from 'node:http';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import { problem } from '@simmer/protocol/errors';
 import type { HeaderPairs } from '@simmer/protocol/frames';
-import type { Refused } from './access/gate.ts';
+import type { Refused } from './access/access.ts';
 import { HOP_BY_HOP } from './hop-by-hop.ts';
 import type { KeyedClient } from './idempotency/answers.ts';
 import { traceIdOf } from './ids.ts';

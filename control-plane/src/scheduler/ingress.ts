@@ -16,7 +16,8 @@ import { MAX_OPERATION_BODY_BYTES, type Operation, type Scope } from '@simmer/pr
 import { MAX_RETRIES } from '@simmer/protocol/retry';
 import { may } from '../shared/caller.ts';
 import { writeWaitMs } from '../shared/write-wait.ts';
-import { type Access, type Gate, Refused, rateLimited } from './access/gate.ts';
+import { type Access, Refused, rateLimited } from './access/access.ts';
+import type { Gate } from './access/gate.ts';
 import { KNOWN_ANYONE, Known } from './access/known.ts';
 import type { AdminRequests } from './admin-requests.ts';
 import type { Core } from './core.ts';

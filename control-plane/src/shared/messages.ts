@@ -219,9 +219,31 @@ export interface ApiKeysMessage {
   readonly remove: readonly string[];
 }
 
+/** What a JWT was found to be. */
+export type TokenVerdict =
+  | {
+      readonly kind: 'known';
+      readonly caller: Caller;
+      /** Epoch milliseconds. */
+      readonly expiresAt: number;
+    }
+  | {
+      readonly kind: 'refused';
+      readonly code: 'unauthenticated' | 'identity_provider_unavailable';
+      readonly detail: string;
+    };
+
+/** Answers a `verify-token`. */
+export interface TokenVerifiedMessage {
+  readonly type: 'token-verified';
+  readonly requestId: number;
+  readonly verdict: TokenVerdict;
+}
+
 export type ToScheduler =
   | FunctionsMessage
   | ApiKeysMessage
+  | TokenVerifiedMessage
   | PodExpectedMessage
   | PodKeysMessage
   | PodStartedMessage
@@ -364,7 +386,15 @@ export interface DrainMessage {
   readonly type: 'drain';
 }
 
+/** A JWT that was not seen before. */
+export interface VerifyTokenMessage {
+  readonly type: 'verify-token';
+  readonly requestId: number;
+  readonly token: string;
+}
+
 export type ToControl =
+  | VerifyTokenMessage
   | NeedMessage
   | PodReadyMessage
   | PodFailedMessage

@@ -15,6 +15,11 @@ const DEFAULTS: Config = {
   functions: '/srv/functions',
   allowAnonymous: false,
   apiKeys: '',
+  jwtIssuer: '',
+  jwtAudience: '',
+  jwtJwks: '',
+  jwtScopesClaim: 'scope',
+  jwtFunctionsClaim: '',
   logLevel: 'info',
   heartbeatMs: 2_000,
   streamHeartbeatMs: 20_000,
@@ -78,6 +83,11 @@ const OTHERS: Record<string, [string, unknown]> = {
   'runtime-image': ['example/runtime:1', 'example/runtime:1'],
   'allow-anonymous': ['true', true],
   'api-keys': ['keys.json', '/srv/keys.json'],
+  'jwt-issuer': ['https://id.example', 'https://id.example'],
+  'jwt-audience': ['simmer', 'simmer'],
+  'jwt-jwks': ['jwks.json', '/srv/jwks.json'],
+  'jwt-scopes-claim': ['roles', 'roles'],
+  'jwt-functions-claim': ['functions', 'functions'],
   'log-level': ['debug', 'debug'],
   'heartbeat-ms': ['500', 500],
   'stream-heartbeat-ms': ['500', 500],
@@ -122,6 +132,13 @@ function configOf(argv: string[], env: Record<string, string> = {}, file?: strin
   return resolution.config;
 }
 
+/** What an option cannot do without. */
+const COMPANIONS: Record<string, readonly string[]> = {
+  'jwt-issuer': ['jwt-audience'],
+  'jwt-audience': ['jwt-issuer'],
+  'jwt-jwks': ['jwt-issuer', 'jwt-audience'],
+};
+
 t.test('with nothing given, the defaults hold', async (t) => {
   t.strictSame(configOf([]), DEFAULTS);
 });
@@ -134,14 +151,21 @@ t.test('each option can be given as a flag, in the environment and in the file',
   );
   for (const option of OPTIONS) {
     const [text, value] = OTHERS[option.name] as [string, unknown];
-    const expected = { ...DEFAULTS, [option.key]: value };
-    t.strictSame(configOf([`--${option.name}=${text}`]), expected, `--${option.name}=`);
+    const companions = OPTIONS.filter((o) => COMPANIONS[option.name]?.includes(o.name));
+    const flags = companions.map((o) => `--${o.name}=${OTHERS[o.name]?.[0]}`);
+    const expected = {
+      ...DEFAULTS,
+      ...Object.fromEntries(companions.map((o) => [o.key, OTHERS[o.name]?.[1]])),
+      [option.key]: value,
+    };
+    t.strictSame(configOf([...flags, `--${option.name}=${text}`]), expected, `--${option.name}=`);
     if (typeof option.default !== 'boolean') {
-      t.strictSame(configOf([`--${option.name}`, text]), expected, `--${option.name}`);
+      t.strictSame(configOf([...flags, `--${option.name}`, text]), expected, `--${option.name}`);
     }
-    t.strictSame(configOf([], { [environmentName(option.name)]: text }), expected, 'environment');
+    const environment = { [environmentName(option.name)]: text };
+    t.strictSame(configOf(flags, environment), expected, 'environment');
     const inFile = configOf(
-      ['--config', 'simmer.yaml'],
+      [...flags, '--config', 'simmer.yaml'],
       {},
       `${option.name}: ${JSON.stringify(text)}`,
     );
@@ -259,8 +283,16 @@ t.test('a bad start is refused with the option, the value and what is allowed', 
       ['--host=0.0.0.0'],
       {},
       undefined,
-      'host: "0.0.0.0": a bind beyond loopback needs API keys (--api-keys), or --allow-anonymous',
+      'host: "0.0.0.0": a bind beyond loopback needs API keys (--api-keys) or JWTs (--jwt-issuer), or --allow-anonymous',
     ],
+    [
+      ['--jwt-issuer=https://id.example'],
+      {},
+      undefined,
+      'jwt-audience: jwt-issuer needs it: a token for another service must not hold here',
+    ],
+    [['--jwt-audience=x'], {}, undefined, 'jwt-issuer: jwt-audience and jwt-jwks need it'],
+    [['--jwt-jwks=https:/x', '--jwt-issuer=ftp://x'], {}, undefined, '--jwt-issuer: "ftp://x"'],
     [
       ['--management-host=::'],
       {},

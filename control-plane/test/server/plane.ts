@@ -48,7 +48,7 @@ export class Plane {
   private readonly uws: Uws;
   private readonly sockets: us_listen_socket[] = [];
   private readonly timer: NodeJS.Timeout;
-  readonly gate = new Gate({ asks: false }, Date.now);
+  readonly gate = Gate.open();
   private readonly batch = new TurnBatch();
   private pods = 0;
 

@@ -7,34 +7,11 @@
  * JWT that was not seen before the answer comes later: it is verified on the control thread (token-cache.ts).
  */
 import { API_KEY_PREFIX } from '@simmer/protocol/api-keys';
-import type { ErrorCode } from '@simmer/protocol/errors';
-import type { HeaderPairs } from '@simmer/protocol/frames';
+import { TimingWheel } from '../timing-wheel.ts';
+import { type Access, Refused, rateLimited } from './access.ts';
 import { KeyTable } from './key-table.ts';
 import { KNOWN_ANYONE, type Known } from './known.ts';
-import type { TokenBucket } from './token-bucket.ts';
-
-/** Why a request is not let in, as it is answered. */
-export class Refused {
-  readonly code: ErrorCode;
-  readonly detail: string;
-  readonly retryAfterSeconds: number;
-  readonly headers: HeaderPairs;
-
-  constructor(
-    code: ErrorCode,
-    detail: string,
-    retryAfterSeconds = 0,
-    headers: HeaderPairs = NO_HEADERS,
-  ) {
-    this.code = code;
-    this.detail = detail;
-    this.retryAfterSeconds = retryAfterSeconds;
-    this.headers = headers;
-  }
-}
-const NO_HEADERS: HeaderPairs = [];
-
-export type Access = Known | Refused;
+import { isJwt, TokenCache, type TokenCachePorts } from './token-cache.ts';
 
 /** What of a request it reads. */
 export interface Headers {
@@ -44,6 +21,8 @@ export interface Headers {
 export interface GateSettings {
   /** False: nobody is asked who they are, everyone is ANYONE. */
   readonly asks: boolean;
+  /** Whether JWTs are taken, too. */
+  readonly tokens: boolean;
 }
 
 const BEARER_KEY = `Bearer ${API_KEY_PREFIX}`;
@@ -61,11 +40,19 @@ export class Gate {
   /** Where false, no header is to be read. */
   readonly asks: boolean;
   readonly keys: KeyTable;
+  /** null: JWTs are not taken. */
+  readonly tokens: TokenCache | null;
 
-  /** `wallClock` gives epoch milliseconds. */
-  constructor(settings: GateSettings, wallClock: () => number) {
+  constructor(settings: GateSettings, ports: TokenCachePorts) {
     this.asks = settings.asks;
-    this.keys = new KeyTable(wallClock);
+    this.keys = new KeyTable(() => ports.wallClock());
+    this.tokens = settings.tokens ? new TokenCache(ports) : null;
+  }
+
+  /** One that asks nobody. */
+  static open(): Gate {
+    const ports = { wheel: new TimingWheel(0), now: () => 0, wallClock: () => 0, post: () => {} };
+    return new Gate({ asks: false, tokens: false }, ports);
   }
 
   /** Reads what it needs of the request now. */
@@ -84,6 +71,7 @@ export class Gate {
       return this.callerOfKey(authorization, scheme);
     }
     if (apiKey.startsWith(API_KEY_PREFIX)) return this.callerOfKey(apiKey, 0);
+    if (this.tokens !== null && scheme > 0) return this.tokens.find(authorization.slice(scheme));
     return authorization === '' && apiKey === '' ? MISSING : UNKNOWN;
   }
 
@@ -98,22 +86,12 @@ export class Gate {
   isCredential(lowerCaseName: string, value: string): boolean {
     if (!this.asks) return false;
     if (lowerCaseName !== 'authorization' && lowerCaseName !== 'x-api-key') return false;
-    return value.includes(API_KEY_PREFIX);
+    if (value.includes(API_KEY_PREFIX)) return true;
+    const scheme = BEARER.exec(value)?.[0].length ?? 0;
+    return this.tokens !== null && scheme > 0 && isJwt(value.slice(scheme));
   }
 
   private callerOfKey(text: string, at: number): Access {
     return this.keys.find(text, at) ?? UNKNOWN;
   }
-}
-
-/** 429 with the fields that clients' libraries read: draft-ietf-httpapi-ratelimit-headers-06. */
-export function rateLimited(whose: string, bucket: TokenBucket, now: number): Refused {
-  const { requestsPerSecond, burst } = bucket.limit;
-  const detail = `${whose} may make ${requestsPerSecond} requests a second, ${burst} at once.`;
-  const reset = Math.ceil(bucket.fullInMs(now) / 1_000);
-  return new Refused('rate_limited', detail, Math.max(1, Math.ceil(bucket.waitMs(now) / 1_000)), [
-    ['ratelimit-limit', String(burst)],
-    ['ratelimit-remaining', String(bucket.remaining(now))],
-    ['ratelimit-reset', String(reset)],
-  ]);
 }

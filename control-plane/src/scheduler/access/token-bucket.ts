@@ -10,8 +10,8 @@
  */
 import type { RateLimit } from '@simmer/protocol/api-keys';
 
-/** Sums of fractions are off by less. */
-const ROUNDING_MS = 1e-6;
+/** Sums of fractions are off by less: of a token. */
+const ROUNDING = 1e-6;
 
 export class TokenBucket {
   readonly limit: RateLimit;
@@ -23,21 +23,21 @@ export class TokenBucket {
   constructor(limit: RateLimit) {
     this.limit = limit;
     this.refillMs = 1_000 / limit.requestsPerSecond;
-    this.capacityMs = limit.burst * this.refillMs;
+    this.capacityMs = (limit.burst + ROUNDING) * this.refillMs;
   }
 
   /** Takes a token; false where there is none. */
   take(now: number): boolean {
     const { fullAt } = this;
     const full = (fullAt > now ? fullAt : now) + this.refillMs;
-    if (full - now > this.capacityMs + ROUNDING_MS) return false;
+    if (full - now > this.capacityMs) return false;
     this.fullAt = full;
     return true;
   }
 
   /** Whole tokens that are there. */
   remaining(now: number): number {
-    return Math.floor((this.capacityMs - this.fullInMs(now) + ROUNDING_MS) / this.refillMs);
+    return Math.floor((this.capacityMs - this.fullInMs(now)) / this.refillMs);
   }
 
   /** Until there is one. */
