@@ -13,6 +13,8 @@ import { KeyTable } from './key-table.ts';
 import { KNOWN_ANYONE, type Known } from './known.ts';
 import { isJwt, TokenCache, type TokenCachePorts } from './token-cache.ts';
 
+export { type Access, Refused } from './access.ts';
+
 /** What of a request it reads. */
 export interface Headers {
   getHeader(lowerCaseName: string): string;
