@@ -1,4 +1,5 @@
 import t from 'tap';
+import { KeyFile } from './keys.ts';
 import { head, RawSocket } from './raw-socket.ts';
 import { ACTOR, type Answer, eventually, isAlive, Simmer } from './simmer.ts';
 
@@ -166,6 +167,33 @@ t.test('a key belongs to its function', async (t) => {
       [200, 'other', false],
     ],
   );
+});
+
+t.test('a key belongs to its caller, and says nothing to others', async (t) => {
+  const keys = new KeyFile(t);
+  const callers = [1, 2].map(() => keys.add());
+  const stranger = keys.add({ functions: ['default/none'] });
+  const own = await Simmer.start(t, [{ name: 'fn', spec: { minReplicas: 1 } }], {
+    flags: ['--api-keys', keys.path],
+  });
+  const runs = own.gate();
+  const call = (apiKey: string, echo: unknown) =>
+    own.invoke('fn', { runs, echo }, withKey('k', { 'x-api-key': apiKey }));
+  const [one, two] = callers as [string, string];
+  t.equal((await call(one, 1)).json.output.echo, 1);
+  t.equal((await call(two, 2)).json.output.echo, 2, 'another request of another caller');
+  for (const [apiKey, echo] of [
+    [one, 1],
+    [two, 2],
+  ] as const) {
+    const again = await call(apiKey, echo);
+    t.ok(replayed(again));
+    t.equal(again.json.output.echo, echo);
+  }
+  t.equal((await call(one, 2)).status, 422);
+  t.equal((await call(stranger, 1)).status, 403);
+  t.equal((await own.invoke('fn', { runs, echo: 1 }, withKey('k'))).status, 401);
+  t.equal(own.runs(runs).length, 2);
 });
 
 t.test('who called first may hang up: the others get the answer', async (t) => {

@@ -33,8 +33,8 @@ interface Kept<R, A> extends KeyEntry<R, A> {
   bytes: number;
 }
 
-/** What an entry takes beside its key and its answer's body, roughly: its strings, objects, and places in two tables. */
-const OVERHEAD_BYTES = 768;
+/** What an entry takes beside its key and its answer's body, by measurement about: strings, objects, its places in two tables. */
+const OVERHEAD_BYTES = 1_024;
 
 export class KeyStore<R, A> {
   private readonly limits: KeyStoreLimits;
