@@ -162,7 +162,7 @@ export const ERRORS = {
   idempotent_result_unavailable: {
     status: 409,
     title: 'The result cannot be replayed',
-    help: 'The request of this `Idempotency-Key` was run, but its answer was streamed or too large to be kept. It is not run again.',
+    help: 'The request of this `Idempotency-Key` was run, but its answer was streamed, was too large to be kept, or has made room for others. It is not run again.',
   },
   idempotency_keys_full: {
     status: 429,

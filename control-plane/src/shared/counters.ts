@@ -115,7 +115,10 @@ const AT_TOTAL_HELD_BYTES = 2;
 const AT_DROPPED_LOG_LINES = 3;
 const AT_IDEMPOTENCY_KEYS = 4;
 const AT_IDEMPOTENCY_BYTES = 5;
-const AT_IDEMPOTENCY_EVICTIONS = 6;
+const AT_IDEMPOTENCY_EVICTED_KEYS = 6;
+const AT_DEAD_LETTERS = 7;
+const AT_DEAD_LETTER_BYTES = 8;
+const AT_IDEMPOTENCY_EVICTED_ANSWERS = 9;
 /** Of clients' WebSockets: open ones, messages, and requests by how they ended. */
 export const STREAM = [
   'sockets',
@@ -129,8 +132,6 @@ export const STREAM = [
 ] as const;
 export type StreamCounter = (typeof STREAM)[number];
 const AT_STREAM = 32;
-const AT_DEAD_LETTERS = 7;
-const AT_DEAD_LETTER_BYTES = 8;
 
 export const OTHER_SLOT = 0;
 
@@ -289,7 +290,7 @@ export class ProcessCounters {
   set droppedLogLines(lines: number) {
     this.at[AT_DROPPED_LOG_LINES] = lines;
   }
-  /** Idempotency keys that are kept, their bytes, and how many made room for others. */
+  /** Idempotency keys that are kept, their bytes; how many of them, and how many answers alone, made room for others. */
   get idempotencyKeys(): number {
     return this.at[AT_IDEMPOTENCY_KEYS] as number;
   }
@@ -302,11 +303,17 @@ export class ProcessCounters {
   set idempotencyBytes(bytes: number) {
     this.at[AT_IDEMPOTENCY_BYTES] = bytes;
   }
-  get idempotencyEvictions(): number {
-    return this.at[AT_IDEMPOTENCY_EVICTIONS] as number;
+  get idempotencyEvictedKeys(): number {
+    return this.at[AT_IDEMPOTENCY_EVICTED_KEYS] as number;
   }
-  set idempotencyEvictions(keys: number) {
-    this.at[AT_IDEMPOTENCY_EVICTIONS] = keys;
+  set idempotencyEvictedKeys(keys: number) {
+    this.at[AT_IDEMPOTENCY_EVICTED_KEYS] = keys;
+  }
+  get idempotencyEvictedAnswers(): number {
+    return this.at[AT_IDEMPOTENCY_EVICTED_ANSWERS] as number;
+  }
+  set idempotencyEvictedAnswers(answers: number) {
+    this.at[AT_IDEMPOTENCY_EVICTED_ANSWERS] = answers;
   }
   /** Dead letters that are kept, and the memory that they take. */
   get deadLetters(): number {

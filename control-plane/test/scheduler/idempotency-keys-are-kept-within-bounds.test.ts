@@ -31,7 +31,7 @@ t.test('a key is running, then ended, then forgotten when it is old', (t) => {
   t.equal(keys.expiresAt, 1_100);
   now = 1_101;
   t.equal(answerOf(keys, 'a'), undefined);
-  t.same([keys.size, keys.bytes, keys.evictions, keys.expiresAt], [0, 0, 0, undefined]);
+  t.same([keys.size, keys.bytes, keys.evictedKeys, keys.expiresAt], [0, 0, 0, undefined]);
   t.end();
 });
 
@@ -44,7 +44,7 @@ t.test('what ended first makes room; what runs never does', (t) => {
   begin(keys, 'd');
   t.equal(answerOf(keys, 'b'), undefined);
   t.equal(answerOf(keys, 'a'), 'of a');
-  t.equal(keys.evictions, 1);
+  t.equal(keys.evictedKeys, 1);
   t.end();
 });
 
@@ -55,6 +55,29 @@ t.test('an answer that finds no room is replaced, and drives nobody out for noth
   keys.end(b, 'of b', 5_000, 'none');
   t.equal(answerOf(keys, 'a'), 'of a');
   t.equal(answerOf(keys, 'b'), 'none');
+  t.end();
+});
+
+t.test('large answers make room before any key does', (t) => {
+  const keys = store({ maxCount: 100, maxBytes: 10_000 });
+  const [a, b, c] = ['a', 'b', 'c'].map((key) => begin(keys, key)) as [Entry, Entry, Entry];
+  keys.end(a, 'of a', 10, 'none');
+  keys.end(b, 'of b', 3_000, 'none');
+  keys.end(c, 'of c', 3_000, 'none');
+  const d = begin(keys, 'd');
+  keys.end(d, 'of d', 2_000, 'none');
+  t.same(
+    ['a', 'b', 'c', 'd'].map((key) => answerOf(keys, key)),
+    ['of a', 'none', 'of c', 'of d'],
+  );
+  t.same([keys.evictedKeys, keys.evictedAnswers], [0, 1]);
+  for (let n = 0; n < 6; n++) begin(keys, `more-${n}`);
+  t.same(
+    ['a', 'b', 'c', 'd'].map((key) => answerOf(keys, key)),
+    [undefined, 'none', 'none', 'none'],
+    'then the oldest key',
+  );
+  t.same([keys.evictedKeys, keys.evictedAnswers], [1, 3]);
   t.end();
 });
 
@@ -88,6 +111,7 @@ t.test('in any order: bounds hold, no key runs twice at once, what runs is never
       const running = new Map<string, Entry>();
       const ended = new Map<string, number>();
       for (const one of steps) {
+        const before = [keys.evictedKeys, keys.size] as const;
         const entries = [...running.entries()];
         const picked = 'pick' in one ? entries[one.pick % Math.max(1, entries.length)] : undefined;
         if (one.kind === 'wait') {
@@ -118,12 +142,16 @@ t.test('in any order: bounds hold, no key runs twice at once, what runs is never
             keys.forget(entry);
             if (keys.find(key) !== undefined) throw new Error('it is still there');
           } else {
-            keys.end(entry, 'answer', one.bytes, 'none');
+            keys.end(entry, one.bytes > 1_024 ? 'large' : 'small', one.bytes, 'none');
             ended.set(key, now);
             if (keys.find(key)?.state.kind !== 'ended') throw new Error('it did not stay');
           }
         }
         if (keys.size > LIMITS.maxCount || keys.bytes > LIMITS.maxBytes) throw new Error('over');
+        // A key made room for another, not for an answer, while there was a large answer to drop.
+        const dropped = keys.evictedKeys > before[0] && before[1] < LIMITS.maxCount;
+        const large = [...ended.keys()].some((key) => answerOf(keys, key) === 'large');
+        if (dropped && large) throw new Error('a key went before a large answer');
         for (const [key, entry] of running) {
           if (keys.find(key) !== entry) throw new Error(`${key} runs and is not there`);
         }

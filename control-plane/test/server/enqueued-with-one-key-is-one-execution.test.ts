@@ -146,7 +146,7 @@ t.test('what is kept is bounded: the oldest goes, and may run again', async (t) 
   t.equal(small.runs(runs).length, 4);
   t.equal(await small.metric('simmer_idempotency_keys'), 2);
   t.ok((await small.metric('simmer_idempotency_bytes')) > 0);
-  t.equal(await small.metric('simmer_idempotency_evictions_total'), 2);
+  t.equal(await small.metric('simmer_idempotency_evictions_total', { what: 'key' }), 2);
   const gate = small.gate();
   const held = ['d', 'e'].map((key) =>
     small.invoke('actor', { hold: gate }, { headers: { 'idempotency-key': key } }),

@@ -38,7 +38,7 @@ export const STREAMED: Answer = {
 };
 export const NOT_KEPT: Answer = {
   kind: 'unavailable',
-  detail: 'The first answer was too large to be kept.',
+  detail: 'The first answer was too large to be kept, or has made room for others.',
 };
 
 /** Bytes of its own that it takes. */

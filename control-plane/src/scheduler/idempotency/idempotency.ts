@@ -181,7 +181,8 @@ export class Idempotency extends TimerNode implements KeyedCallOwner {
     const { store, counters, scheduler } = this;
     counters.idempotencyKeys = store.size;
     counters.idempotencyBytes = store.bytes;
-    counters.idempotencyEvictions = store.evictions;
+    counters.idempotencyEvictedKeys = store.evictedKeys;
+    counters.idempotencyEvictedAnswers = store.evictedAnswers;
     const { expiresAt } = store;
     // One more: what ended exactly its age ago is still there.
     if (expiresAt === undefined) scheduler.wheel.clear(this);

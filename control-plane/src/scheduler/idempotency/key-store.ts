@@ -7,6 +7,8 @@
  * Invariants:
  *  K1. A key has one entry, from its `begin` until that is forgotten, expires or is evicted.
  *  K2. Never more than `maxCount` entries nor more than `maxBytes`: the one that ended first goes first, one that runs never.
+ *      Where bytes are short, answers larger than an entry go before any key does: a key that is gone may be run again, and a few
+ *      large answers must not cost thousands of others theirs.
  *  K3. One that ended longer ago than `maxAgeMs` is not there.
  */
 
@@ -33,6 +35,12 @@ interface Kept<R, A> extends KeyEntry<R, A> {
   bytes: number;
 }
 
+/** An answer that takes more than an entry, and what is kept where it has to go. */
+interface Large<A> {
+  readonly bytes: number;
+  readonly without: A;
+}
+
 /** What an entry takes beside its key and its answer's body, by measurement about: strings, objects, its places in two tables. */
 const OVERHEAD_BYTES = 1_024;
 
@@ -42,9 +50,12 @@ export class KeyStore<R, A> {
   private readonly all = new Map<string, Kept<R, A>>();
   /** In the order they ended. */
   private readonly ended = new Set<Kept<R, A>>();
+  /** In the order they ended. */
+  private readonly large = new Map<Kept<R, A>, Large<A>>();
   private keptBytes = 0;
-  /** Those that made room for others. */
-  evictions = 0;
+  /** Those that made room for others: keys, and answers of keys that stayed. */
+  evictedKeys = 0;
+  evictedAnswers = 0;
 
   /** `now`: milliseconds. */
   constructor(limits: KeyStoreLimits, now: () => number) {
@@ -89,11 +100,12 @@ export class KeyStore<R, A> {
     const kept = this.all.get(entry.key);
     if (kept !== entry || kept.state.kind === 'ended') return;
     this.expire();
-    const fits = this.makeRoom(0, bytes);
+    const isLarge = bytes > OVERHEAD_BYTES;
+    const fits = isLarge ? this.dropLarge(bytes) : this.makeRoom(0, bytes);
     kept.state = { kind: 'ended', answer: fits ? answer : without, at: this.now() };
     if (fits) {
-      kept.bytes += bytes;
-      this.keptBytes += bytes;
+      this.grow(kept, bytes);
+      if (isLarge) this.large.set(kept, { bytes, without });
     }
     this.ended.add(kept);
   }
@@ -117,19 +129,39 @@ export class KeyStore<R, A> {
   private makeRoom(count: number, bytes: number): boolean {
     const { maxCount, maxBytes } = this.limits;
     const fits = () => this.all.size + count <= maxCount && this.keptBytes + bytes <= maxBytes;
-    // One that could never fit must not drive the others out.
-    if (bytes > maxBytes) return false;
+    this.dropLarge(bytes);
     for (const kept of this.ended) {
       if (fits()) return true;
       this.remove(kept);
-      this.evictions++;
+      this.evictedKeys++;
     }
     return fits();
+  }
+
+  /** Drops large answers until there is room for so many bytes, where that can be had so. */
+  private dropLarge(bytes: number): boolean {
+    const { maxBytes } = this.limits;
+    // One that could never fit must not drive the others out.
+    if (bytes > maxBytes) return false;
+    for (const [kept, answer] of this.large) {
+      if (this.keptBytes + bytes <= maxBytes) return true;
+      if (kept.state.kind === 'ended') kept.state = { ...kept.state, answer: answer.without };
+      this.grow(kept, -answer.bytes);
+      this.large.delete(kept);
+      this.evictedAnswers++;
+    }
+    return this.keptBytes + bytes <= maxBytes;
+  }
+
+  private grow(kept: Kept<R, A>, bytes: number): void {
+    kept.bytes += bytes;
+    this.keptBytes += bytes;
   }
 
   private remove(kept: Kept<R, A>): void {
     this.all.delete(kept.key);
     this.ended.delete(kept);
+    this.large.delete(kept);
     this.keptBytes -= kept.bytes;
   }
 }
