@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -18,11 +19,11 @@ interface Started {
 
 async function start(): Promise<Started> {
   const flags = ['--functions', 'examples', '--port', '0', '--management-port', '0'];
-  const server = spawn(
-    process.execPath,
-    ['control-plane/dist/main.js', ...flags, '--pod-port', '0'],
-    { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] },
-  );
+  flags.push('--pod-port', '0', '--callback-allow', '127.0.0.1');
+  const server = spawn(process.execPath, ['control-plane/dist/main.js', ...flags], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const exited = once(server, 'exit');
   const stop = async () => {
     server.kill('SIGTERM');
@@ -98,6 +99,56 @@ t.test('stream sends its events while it makes them', async (t) => {
   const text = await response.text();
   t.same(text.match(/"count":\d/g), ['"count":1', '"count":2', '"count":3']);
 });
+
+t.test(
+  'report is told to its receiver, which takes only what is signed, and nothing twice',
+  async (t) => {
+    const { key } = (await (await fetch(at('/v1/functions/report/callback-key'))).json()) as {
+      key: string;
+    };
+    const receiver = spawn(process.execPath, ['examples/report/receiver.mjs'], {
+      cwd: ROOT,
+      env: { ...process.env, CALLBACK_KEY: key, PORT: '0' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    t.teardown(() => receiver.kill());
+    const lines = createInterface({ input: receiver.stdout })[Symbol.asyncIterator]();
+    const line = async () => (await lines.next()).value as string;
+    const callbackUrl = (await line()).replace('listening on ', '');
+    const orders = ['tea', 'tea', 'salt'].map((product) => ({ product, price: 2 }));
+    const enqueue = async (input: unknown) => {
+      const body = JSON.stringify({ input, callbackUrl });
+      const answer = await fetch(at('/v1/functions/report:enqueue'), { method: 'POST', body });
+      t.equal(answer.status, 202);
+      return ((await answer.json()) as { executionId: string }).executionId;
+    };
+    const id = await enqueue({ orders });
+    const output = {
+      orders: 3,
+      products: { tea: { count: 2, total: 4 }, salt: { count: 1, total: 2 } },
+    };
+    t.equal(await line(), `${id} succeeded after 1 attempt(s): ${JSON.stringify(output)}`);
+    const bad = await enqueue({});
+    t.match(await line(), new RegExp(`^${bad} failed after 1 attempt`));
+
+    const post = (headers: Record<string, string>, body: string) =>
+      fetch(callbackUrl, { method: 'POST', headers, body });
+    t.equal((await post({}, '{}')).status, 401);
+    t.match(await line(), /^refused/);
+    const body = JSON.stringify({ executionId: id });
+    const timestamp = String(Math.floor(Date.now() / 1_000));
+    const signature = createHmac('sha256', key).update(`${timestamp}.${body}`).digest('hex');
+    const again = await post(
+      {
+        ...{ 'idempotency-key': id, 'x-simmer-timestamp': timestamp },
+        'x-simmer-signature': `v1=${signature}`,
+      },
+      body,
+    );
+    t.equal(again.status, 204);
+    t.equal(await line(), `${id} again: nothing to do`);
+  },
+);
 
 /** The table in the handler's own comment: mode, and at the end status and code. */
 const modes = readFileSync(new URL('../examples/fails/handler.js', import.meta.url), 'utf8')
