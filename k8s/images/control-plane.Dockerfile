@@ -44,6 +44,8 @@ COPY --from=build /simmer/k8s/dist/ k8s/dist/
 COPY --from=build /simmer/runtime/dist/runtime.cjs runtime/dist/
 COPY --from=build /simmer/control-plane/package.json control-plane/
 COPY --from=build /simmer/control-plane/dist/ control-plane/dist/
+# What it has in another version than its neighbours.
+COPY --from=production /simmer/control-plane/node_modules/ control-plane/node_modules/
 USER 1000:1000
 EXPOSE 8080 8081 8082
 # node is process 1: SIGTERM reaches the control plane, which drains and exits 0.

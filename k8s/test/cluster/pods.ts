@@ -7,9 +7,8 @@ import { KubernetesBackend, type KubernetesBackendOptions } from '../../src/back
 import { specOf } from '../backend-fixtures.ts';
 import { Api, keptLog, ownNamespace, until } from './cluster.ts';
 
-const { SIMMER_IMAGE_PREFIX = 'localhost/simmer', SIMMER_IMAGE_TAG = 'dev' } = process.env;
-/** Any image with Node would do; the runtime's own is on the cluster, as scripts/test-k8s.mjs puts it there. */
-export const IMAGE = `${SIMMER_IMAGE_PREFIX}/runtime:${SIMMER_IMAGE_TAG}`;
+/** With Node, and run as root where nothing is said: what our images are made from. */
+export const IMAGE = 'docker.io/library/node:22-bookworm-slim';
 
 /** Does what its function's name says. */
 const SCRIPT = `
