@@ -63,7 +63,7 @@ t.test('one that failed, or was cancelled, is not run again', async (t) => {
   const failing = { runs, error: 'no luck' };
   const failed = (await enqueue(failing, 'fails')).json.executionId as string;
   await ended(failed);
-  t.same((await enqueue(failing, 'fails')).json, { executionId: failed, status: 'failed' });
+  t.same((await enqueue(failing, 'fails')).json, { executionId: failed, status: 'dead_lettered' });
 
   const waiting = { runs, wait: simmer.gate() };
   const cancelled = (await enqueue(waiting, 'cancelled')).json.executionId as string;
