@@ -1,5 +1,5 @@
 /**
- * From a client's message to an invocation: the same checks, limits and errors as for its HTTP request (ingress.ts).
+ * From a client's message to an invocation: the same checks, limits and errors as for its HTTP request (http-invocations.ts).
  */
 import type { ClientEnqueue, ClientInvoke, ClientRequest } from '@simmer/protocol/client-messages';
 import type { ErrorCode } from '@simmer/protocol/errors';
@@ -31,7 +31,7 @@ export interface StreamRequestsPorts {
   readonly idempotency: Idempotency;
   readonly gate: Gate;
   readonly ids: ExecutionIds;
-  /** As ingress.ts says it of an HTTP request. */
+  /** As access/may-call.ts says it of any call. */
   notAdmitted(known: Known, key: string, fn: FunctionState | null): Refused | undefined;
   readonly maxTimeoutMs: number;
 }

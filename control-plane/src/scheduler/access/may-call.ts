@@ -1,0 +1,36 @@
+/** Whether a caller that is known may call a function now: its scopes, its function patterns, and the limits of both. */
+import { urlNameOfKey } from '@simmer/protocol/names';
+import type { Scope } from '@simmer/protocol/operations';
+import type { FunctionState } from '../function-state.ts';
+import { Refused, rateLimited } from './access.ts';
+import type { Gate } from './gate.ts';
+import type { Known } from './known.ts';
+
+/**
+ * Why it may not; takes one call off the limits. `key`: of the function, '' where its name is none; `fn`: null where there is none.
+ * `now`: on the scheduler's clock.
+ */
+export function notAdmitted(
+  gate: Gate,
+  known: Known,
+  key: string,
+  fn: FunctionState | null,
+  now: number,
+): Refused | undefined {
+  if (known.bucket !== null) {
+    const no = gate.limit(known, now);
+    if (no !== undefined) return no;
+  }
+  if (key !== '' && !known.mayInvoke(key)) {
+    if (!known.caller.scopes.includes('invoke')) return lacksScope(['invoke']);
+    return new Refused('forbidden', `Its function patterns do not cover ${urlNameOfKey(key)}.`);
+  }
+  if (fn === null || fn.bucket === null) return undefined;
+  if (fn.bucket.take(now)) return undefined;
+  fn.counters.countError('rate_limited');
+  return rateLimited('All callers of the function together', fn.bucket, now);
+}
+
+export function lacksScope(scopes: readonly Scope[]): Refused {
+  return new Refused('forbidden', `It needs the scope ${scopes.join(' or ')}.`);
+}
