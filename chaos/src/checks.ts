@@ -1,6 +1,7 @@
 /** What must hold after a run, judged by its evidence alone. Pure. */
 import type { Evidence, Offer, Told } from './evidence.ts';
 import type { Run } from './ledger.ts';
+import { NEVER_TAKES } from './plan.ts';
 
 export interface Check {
   /** What holds. */
@@ -50,10 +51,15 @@ export function check(evidence: Evidence): Check[] {
     acceptedEnds(e),
     endsStay(e),
     cancelsStay(e),
+    callbacksCome(e),
+    callbacksAreTrue(e),
+    lettersAreKept(e),
     ranOnce(e),
     attemptsWithinRetries(e),
     nothingBeyondTheAnswer(e),
     lostIsMadeGood(e),
+    keysGiveOneAnswer(e),
+    keysAreOfOneRequest(e),
     neverTwoAtOnce(e),
     nothingIsLeft(e),
     booksAddUp(e),
@@ -124,9 +130,15 @@ function everyOneIsAnswered({ all }: Indexed): Check {
 
 function answersFit({ answers }: Indexed): Check {
   const name = 'each answer is one that the work may have';
-  return each(name, answers, ({ op, route, work, told }) => {
+  return each(name, answers, ({ op, route, work, keyed, told }) => {
     const { code, status } = told;
     if (route === 'enqueue' && status === 202) return undefined;
+    if (keyed === 'other' && code === 'idempotency_key_reused') return undefined;
+    // Streams, and raw answers that are large.
+    const isRaw = route === 'stream' || route === 'raw';
+    if (keyed !== '' && isRaw && code === 'idempotent_result_unavailable') return undefined;
+    // The first was accepted, and ended since.
+    if (route === 'enqueue' && keyed !== '' && code === 'execution_evicted') return undefined;
     const fits = isRefused(told) || HAZARDS.has(code) || CODES[work]?.includes(code);
     return !fits && `${op} (${route}, ${work}): ${status} ${code}`;
   });
@@ -171,9 +183,13 @@ function enoughIsAccepted({ answers }: Indexed): Check {
 // ---- asynchronous executions -----------------------------------------------------------------------------------------
 
 function acceptedEnds({ all }: Indexed): Check {
-  return each('what was accepted ends', all.followed, ({ op, executionId, ends, odd }) => {
+  const name = 'what was accepted ends, in a way that its work may';
+  return each(name, all.followed, ({ op, executionId, work, ends, odd }) => {
     if (odd.length > 0) return `${op} ${executionId}: ${odd.join(', ')}`;
-    return ends.length === 0 && `${op} ${executionId}: never seen ended`;
+    const code = ends[0]?.code;
+    if (code === undefined) return `${op} ${executionId}: never seen ended`;
+    const fits = code === 'cancelled' || HAZARDS.has(code) || CODES[work]?.includes(code);
+    return !fits && code !== 'no_capacity' && `${op} ${executionId} (${work}): ${code}`;
   });
 }
 
@@ -193,14 +209,62 @@ function cancelsStay({ all }: Indexed): Check {
   });
 }
 
+/** At least once, to whoever takes them; a dead letter where nobody does. */
+function callbacksCome({ all }: Indexed): Check {
+  const due = all.followed.filter(({ callback, ends }) => callback !== '' && ends.length > 0);
+  const taken = new Set(all.deliveries.filter((one) => one.taken).map((one) => one.executionId));
+  const dead = new Set(
+    all.letters.filter((one) => one.reason === 'callback').map((one) => one.executionId),
+  );
+  const name = 'every callback that is due is taken, or a dead letter where nobody takes it';
+  return each(name, due, ({ op, executionId, callback }) => {
+    if (callback === '' || !NEVER_TAKES.has(callback)) {
+      const fate = dead.has(executionId) ? 'a dead letter' : 'never came';
+      return !taken.has(executionId) && `${op} ${executionId} (${callback}): ${fate}`;
+    }
+    return !dead.has(executionId) && `${op} ${executionId} (${callback}): no dead letter`;
+  });
+}
+
+function callbacksAreTrue({ all }: Indexed): Check {
+  const ends = new Map(all.followed.map(({ executionId, ends: [end] }) => [executionId, end]));
+  const name = 'every callback is signed and tells the end that was seen';
+  return each(name, all.deliveries, ({ op, executionId, end, isSigned, isNamed }) => {
+    if (!isSigned) return `${op} ${executionId}: its signature does not hold`;
+    if (!isNamed) return `${op} ${executionId}: it names another`;
+    if (end === undefined) return `${op} ${executionId}: it tells of no end`;
+    const seen = ends.get(executionId);
+    const differs = seen !== undefined && JSON.stringify(seen) !== JSON.stringify(end);
+    return differs && `${op} ${executionId}: it tells ${end.status}, seen was ${seen.status}`;
+  });
+}
+
+/** What was given up has a letter, and what has one was given up. */
+function lettersAreKept({ all }: Indexed): Check {
+  const kept = new Set(
+    all.letters.filter((one) => one.reason === 'execution').map((one) => one.executionId),
+  );
+  const seen = all.followed.filter(({ ends }) => ends.length > 0);
+  const name = 'what was given up, and only that, is a dead letter';
+  return each(name, seen, ({ op, executionId, ends }) => {
+    const isDead = ends[0]?.status === 'dead_lettered';
+    if (isDead === kept.has(executionId)) return undefined;
+    return `${op} ${executionId}: ${ends[0]?.status}, and ${isDead ? 'no letter' : 'a letter'}`;
+  });
+}
+
 // ---- what ran --------------------------------------------------------------------------------------------------------
 
-function ranOnce({ runsOfOp }: Indexed): Check {
+function ranOnce({ all, runsOfOp }: Indexed): Check {
   const name = 'each operation is one execution, each attempt of it ran once';
+  const replays = new Set(
+    all.followed.filter((one) => one.replayOf !== '').map((one) => one.executionId),
+  );
   return each(name, [...runsOfOp], ([op, runs]) => {
     const executions = new Set(runs.map((run) => run.executionId));
-    if (executions.size > 1) return `${op} ran as ${[...executions].join(' and ')}`;
-    const attempts = new Set(runs.map((run) => run.attempt));
+    const own = [...executions].filter((id) => !replays.has(id));
+    if (own.length > 1) return `${op} ran as ${own.join(' and ')}`;
+    const attempts = new Set(runs.map((run) => `${run.executionId}/${run.attempt}`));
     return attempts.size < runs.length && `${op}: an attempt ran twice: ${numbers(runs)}`;
   });
 }
@@ -210,7 +274,9 @@ const numbers = (runs: readonly Run[]): string => runs.map((run) => run.attempt)
 function attemptsWithinRetries({ all, runsOfOp }: Indexed): Check {
   return each('attempts are at most retries + 1', all.offers, ({ op, maxRetries }) => {
     const runs = runsOfOp.get(op) ?? [];
-    const beyond = runs.some((run) => run.attempt > maxRetries + 1) || runs.length > maxRetries + 1;
+    const beyond = [...grouped(runs, (run) => run.executionId).values()].some(
+      (of) => of.length > maxRetries + 1 || of.some((run) => run.attempt > maxRetries + 1),
+    );
     return beyond && `${op}: ${numbers(runs)} with ${maxRetries} retries`;
   });
 }
@@ -218,9 +284,12 @@ function attemptsWithinRetries({ all, runsOfOp }: Indexed): Check {
 /** No attempt ran that the answer does not count: nothing goes on behind it. */
 function nothingBeyondTheAnswer({ all, answers, runsOfExecution }: Indexed): Check {
   const told = [
-    ...answers.map(({ told: { executionId, attempts = 0, status, complete } }) => ({
-      ...{ executionId, attempts, counts: status !== 202 && complete },
-    })),
+    ...answers.map(({ keyed, told: { executionId, attempts = 0, status, code, complete } }) => {
+      // The execution of a key goes on when one that waits for it has no more time.
+      const goesOn =
+        keyed !== '' && (code === 'timeout' || code === 'idempotent_result_unavailable');
+      return { executionId, attempts, counts: status !== 202 && complete && !goesOn };
+    }),
     ...all.followed.flatMap(({ executionId, ends }) =>
       ends.map(({ attempts }) => ({ executionId, attempts, counts: true })),
     ),
@@ -236,19 +305,48 @@ function nothingBeyondTheAnswer({ all, answers, runsOfExecution }: Indexed): Che
   );
 }
 
-/** A caller is told of a lost pod only where no retry was left, or its response had begun. */
+/** A caller is told of a lost pod only where no retry was left, no time for one, or its response had begun. */
 function lostIsMadeGood({ all, answers }: Indexed): Check {
   const told = [
-    ...answers.flatMap(({ op, maxRetries, route, told }) =>
-      route === 'stream' ? [] : [{ ...told, op, maxRetries }],
+    ...answers.flatMap(({ op, maxRetries, hadTime, route, told }) =>
+      route === 'stream' ? [] : [{ ...told, op, maxRetries, hadTime }],
     ),
     ...all.followed.flatMap(({ op, maxRetries, ends }) =>
       ends.map((end) => ({ ...end, op, maxRetries })),
     ),
-  ].filter(({ code }) => code === 'pod_lost');
+  ].filter(({ code, hadTime }) => code === 'pod_lost' && hadTime);
   const name = 'a lost pod is told of only once all retries are used up';
   return each(name, told, ({ op, maxRetries, attempts }) => {
     return attempts !== maxRetries + 1 && `${op}: after ${attempts} of ${maxRetries + 1}`;
+  });
+}
+
+/** All who come with one key are told the same result, and all but one that it is a replay. */
+function keysGiveOneAnswer({ answers }: Indexed): Check {
+  const results = answers.filter(
+    ({ keyed, told }) => keyed !== '' && (told.status === 200 || told.status === 202),
+  );
+  const several = [...grouped(results, ({ op }) => op)].filter(([, of]) => of.length > 1);
+  return each('whoever brings the same key gets the same result', several, ([op, of]) => {
+    const different = new Set(
+      of.map(({ told }) => `${told.executionId} attempt ${told.attempts} of pod ${told.pid}`),
+    );
+    if (different.size > 1) return `${op}: ${[...different].join(', ')}`;
+    const own = of.filter(({ told }) => !told.isReplay).length;
+    return own > 1 && `${op}: ${own} answers that are no replay`;
+  });
+}
+
+/** Once an attempt was made for a key, another request under it is refused. */
+function keysAreOfOneRequest({ answers }: Indexed): Check {
+  const ran = new Set(
+    answers
+      .filter(({ keyed, told }) => keyed === 'first' && (told.status === 202 || told.attempts))
+      .map(({ op }) => op),
+  );
+  const others = answers.filter(({ op, keyed }) => keyed === 'other' && ran.has(op));
+  return each('another request under a key is refused', others, ({ op, told }) => {
+    return told.code !== 'idempotency_key_reused' && `${op}: ${told.status} ${told.code}`;
   });
 }
 

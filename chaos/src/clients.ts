@@ -7,7 +7,15 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Fate, Followed, Offer } from './evidence.ts';
-import { MAX_RETRIES, type Plan, type Step, stepOf } from './plan.ts';
+import {
+  MAX_DELAY_MS,
+  MAX_RETRIES,
+  type Plan,
+  SPIN_TIMEOUT_MS,
+  type Step,
+  stepOf,
+  TIMEOUT_MS,
+} from './plan.ts';
 import { endOf, headOf, jsonOf, type Request, requestOf, toldOf } from './requests.ts';
 import { type Reading, Wire } from './wire.ts';
 
@@ -30,11 +38,13 @@ export class Clients {
   private readonly left: Followed[] = [];
   private readonly plan: Plan;
   private readonly port: number;
+  private readonly callbackOrigin: string;
   private readonly steps: number[];
 
-  constructor(plan: Plan, port: number) {
+  constructor(plan: Plan, port: number, callbackOrigin: string) {
     this.plan = plan;
     this.port = port;
+    this.callbackOrigin = callbackOrigin;
     this.steps = Array.from({ length: plan.clients }, () => 0);
   }
 
@@ -71,25 +81,56 @@ export class Clients {
 
   /** False: the connection is of no more use. */
   private async take(step: Step, wire: Wire): Promise<boolean> {
-    const request = requestOf(step);
-    const fate = await behave(step, request, wire);
-    if (fate === undefined) return false;
-    const maxRetries = step.maxRetries === -1 ? MAX_RETRIES : step.maxRetries;
-    this.offers.push({
-      ...{ op: step.op, function: step.function, route: step.route, maxRetries, fate },
-      ...{ conduct: step.conduct.kind, work: step.work.do },
-    });
+    const { kind, times } = step.keyed;
+    const more = Array.from({ length: kind === 'none' ? 0 : times });
+    const atOnce = more.map(() => kind === 'at-once' && this.takeOnce(step, 'same'));
+    const request = requestOf(step, this.callbackOrigin);
+    const fate = await this.offer(step, kind === 'none' ? '' : 'first', request, wire);
+    await Promise.all(atOnce);
+    for (const _ of more) {
+      if (kind === 'again') await this.takeOnce(step, 'same');
+      if (kind === 'other') await this.takeOnce(step, 'other');
+    }
     // A slow one may be answered before it has sent all, and then sends no more.
-    if (fate.kind !== 'told' || !fate.told.complete || step.conduct.kind === 'slow') return false;
-    if (fate.told.status === 202) await this.follow(step, fate.told.executionId, maxRetries, wire);
+    if (fate?.kind !== 'told' || !fate.told.complete || step.conduct.kind === 'slow') return false;
+    if (fate.told.status === 202) await this.follow(step, fate.told.executionId, wire);
     return true;
+  }
+
+  /** One more request under the step's key, by a patient client on a connection of its own. */
+  private async takeOnce(step: Step, keyed: 'same' | 'other'): Promise<void> {
+    const wire = await Wire.open(this.port);
+    const patient: Step = { ...step, conduct: { kind: 'patient' } };
+    await this.offer(patient, keyed, requestOf(step, this.callbackOrigin, keyed === 'other'), wire);
+    wire.close();
+  }
+
+  /** undefined: its client went before it had asked for anything. */
+  private async offer(
+    step: Step,
+    keyed: Offer['keyed'],
+    request: Request,
+    wire: Wire,
+  ): Promise<Fate | undefined> {
+    const { op, route, work, conduct } = step;
+    const start = performance.now();
+    const fate = await behave(step, request, wire);
+    if (fate === undefined) return undefined;
+    const timeoutMs = step.timeoutMs || (step.function === 'spins' ? SPIN_TIMEOUT_MS : TIMEOUT_MS);
+    this.offers.push({
+      ...{ op, route, keyed, fate, function: step.function, conduct: conduct.kind, work: work.do },
+      maxRetries: retriesOf(step),
+      hadTime: performance.now() - start < timeoutMs - MAX_DELAY_MS,
+    });
+    return fate;
   }
 
   // ---- asynchronous ones -------------------------------------------------------------------------------------------
 
-  private async follow(step: Step, executionId: string, maxRetries: number, wire: Wire) {
+  private async follow(step: Step, executionId: string, wire: Wire) {
     const followed: Followed = {
-      ...{ op: step.op, executionId, maxRetries, cancelled: false, ends: [], odd: [] },
+      ...{ op: step.op, executionId, maxRetries: retriesOf(step), work: step.work.do },
+      ...{ callback: step.callback, replayOf: '', cancelled: false, ends: [], odd: [] },
     };
     this.followed.push(followed);
     const { follow } = step;
@@ -143,6 +184,29 @@ export class Clients {
     const expected = json?.code === 'execution_ended' || json?.code === 'execution_evicted';
     if (reading.answer.status !== 200 && !expected) followed.odd.push(`${method}: ${json?.code}`);
     return json;
+  }
+
+  /** Replays these dead letters, and sees how the replays end. */
+  async replay(executionIds: readonly string[]): Promise<void> {
+    const wire = await Wire.open(this.port);
+    for (const id of executionIds) {
+      const first = this.followed.find((one) => one.executionId === id);
+      if (first === undefined) continue;
+      wire.send(headOf('POST', `/v1/dead-letters/${id}:replay`, { 'content-length': '0' }));
+      const reading = await wire.read(ANSWER_MS);
+      const json = reading.kind === 'answer' ? jsonOf(reading.answer) : undefined;
+      // A full queue leaves it where it is.
+      if (json?.code === 'queue_full') continue;
+      if (json?.executionId === undefined) first.odd.push(`replay: ${json?.code ?? reading.kind}`);
+      const again: Followed = {
+        ...{ ...first, executionId: json?.executionId ?? '', replayOf: id },
+        ...{ cancelled: false, ends: [], odd: [] },
+      };
+      this.followed.push(again);
+      this.left.push(again);
+    }
+    wire.close();
+    await this.lookUp();
   }
 
   /** Those that were left alone or seen ended: how do they stand now? */
@@ -200,6 +264,10 @@ async function behave(step: Step, { head, body }: Request, wire: Wire): Promise<
       return asked ? { kind: 'gone' } : undefined;
     }
   }
+}
+
+function retriesOf({ maxRetries }: Step): number {
+  return maxRetries === -1 ? MAX_RETRIES : maxRetries;
 }
 
 function fateOf(step: Step, reading: Reading): Fate {

@@ -1,6 +1,6 @@
 /** All that a run left to be judged: what clients saw, what handlers noted, what was done to pods, what Simmer says of itself. */
 import type { Run } from './ledger.ts';
-import type { Conduct, Route } from './plan.ts';
+import type { CallbackManner, Conduct, Route } from './plan.ts';
 
 /** What an answer told. */
 export interface Told {
@@ -13,6 +13,8 @@ export interface Told {
   /** Of the output: whose it is, and who made it. */
   readonly op: string | undefined;
   readonly pid: number | undefined;
+  /** Idempotent-Replayed. */
+  readonly isReplay: boolean;
   /** False: it was cut short. */
   readonly complete: boolean;
   /** Its body is as long as was asked for, and made of the right bytes. */
@@ -37,6 +39,10 @@ export interface Offer {
   /** Attempts that may follow the first. */
   readonly maxRetries: number;
   readonly work: string;
+  /** Under its Idempotency-Key: the `first`, the `same` request, `other` than it; '' without a key. */
+  readonly keyed: '' | 'first' | 'same' | 'other';
+  /** There was time for another attempt when its answer came. */
+  readonly hadTime: boolean;
   readonly fate: Fate;
 }
 
@@ -50,18 +56,44 @@ export interface View {
   readonly code: string;
   readonly op: string | undefined;
   readonly pid: number | undefined;
+  /** There was time for another attempt when it ended. */
+  readonly hadTime: boolean;
 }
 
 export interface Followed {
   readonly op: string;
   readonly executionId: string;
   readonly maxRetries: number;
+  readonly work: string;
+  /** How the receiver of its callback behaves; '' for none. */
+  readonly callback: CallbackManner | '';
+  /** The execution whose dead letter it is the replay of; '' for none. */
+  readonly replayOf: string;
   /** DELETE was answered 200. */
   cancelled: boolean;
   /** Each time that it was seen ended. */
   readonly ends: View[];
   /** Answers other than the execution itself. */
   readonly odd: string[];
+}
+
+/** A callback, as it came to its receiver. */
+export interface Delivery {
+  readonly op: string;
+  readonly executionId: string;
+  /** It was answered 2xx. */
+  readonly taken: boolean;
+  /** What it told. */
+  readonly end: View | undefined;
+  readonly isSigned: boolean;
+  /** Its headers name the execution that its body tells of. */
+  readonly isNamed: boolean;
+}
+
+/** A dead letter, before it was replayed or deleted. */
+export interface Letter {
+  readonly reason: string;
+  readonly executionId: string;
 }
 
 /** What was done to a pod. */
@@ -80,12 +112,15 @@ export interface Books {
   readonly running: number;
   readonly waiting: number;
   readonly heldBytes: number;
+  readonly callbacks: number;
 }
 
 export interface Evidence {
   readonly offers: readonly Offer[];
   readonly followed: readonly Followed[];
   readonly runs: readonly Run[];
+  readonly deliveries: readonly Delivery[];
+  readonly letters: readonly Letter[];
   readonly shots: readonly Shot[];
   readonly books: Books;
   /** Resident memory of the control plane, bytes: before the faults, after them, and the most between. */

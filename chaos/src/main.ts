@@ -16,13 +16,17 @@ import { Clients } from './clients.ts';
 import type { Evidence } from './evidence.ts';
 import { Faults } from './faults.ts';
 import { readLedger } from './ledger.ts';
+import { DeadLetters } from './letters.ts';
 import { planOf } from './plan.ts';
+import { Receiver } from './receiver.ts';
 import { introduction, passes, summary, verdict } from './report.ts';
 import { isPod, Server } from './server.ts';
 
 const COUNTS = fileURLToPath(new URL('../../.tap/counts.json', import.meta.url));
 const DEFAULT_SECONDS = 600;
 const POLL_MS = 100;
+/** Of the dead letters at the end. */
+const MAX_REPLAYS = 20;
 /** After the load: the slowest attempt, its grace, and a frozen pod that must be found out. */
 const QUIET_MS = 60_000;
 /** For memory to come down: a few full collections. */
@@ -51,19 +55,23 @@ async function eventually(withinMs: number, look: () => boolean | Promise<boolea
 
 async function quiet(server: Server): Promise<void> {
   await eventually(QUIET_MS, async () => {
-    const { queued, running, waiting, heldBytes } = await server.books();
-    return queued + running + waiting + heldBytes === 0;
+    const { accepted, ended, ...left } = await server.books();
+    return Object.values(left).every((value) => value === 0);
   });
 }
 
 async function run(server: Server): Promise<Evidence> {
   const plan = planOf(seed, seconds);
   console.log(introduction(plan));
-  const clients = new Clients(plan, server.port);
+  receiver.know(await server.callbackKeys());
+  const clients = new Clients(plan, server.port, receiver.origin);
+  const letters = new DeadLetters(server.port);
   const faults = new Faults(plan, server);
 
   await clients.run(plan.warmUpMs);
   await quiet(server);
+  await letters.collect();
+  await letters.removeAll();
   const before = server.residentBytes();
   let peak = before;
   const watch = setInterval(() => {
@@ -72,6 +80,13 @@ async function run(server: Server): Promise<Evidence> {
   await Promise.all([clients.run(plan.faultsMs), faults.run()]);
   clearInterval(watch);
   await quiet(server);
+  const gone = letters.all.length;
+  await letters.collect();
+  const dead = letters.all.slice(gone).filter(({ reason }) => reason === 'execution');
+  await clients.replay(dead.slice(0, MAX_REPLAYS).map(({ executionId }) => executionId));
+  await quiet(server);
+  await letters.collect();
+  await letters.removeAll();
   await eventually(SETTLE_MS, () => server.residentBytes() <= before * MEMORY_RATIO);
   const after = server.residentBytes();
   // Frozen pods that idle are found out by their heartbeat.
@@ -94,12 +109,14 @@ async function run(server: Server): Promise<Evidence> {
   const { stderr } = server;
   return {
     ...{ offers: clients.offers, followed: clients.followed, unasked: clients.unasked },
+    ...{ deliveries: receiver.deliveries, letters: letters.all },
     ...{ runs, shots: faults.shots, books, memory: { before, after, peak }, processes, exit },
     survivors: [...pods].filter(isPod),
     errors: [...lines.map((line) => JSON.stringify(line)), ...(stderr === '' ? [] : [stderr])],
   };
 }
 
+const receiver = await Receiver.start();
 const folder = mkdtempSync(join(tmpdir(), 'simmer-chaos-'));
 const server = await Server.start(folder);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -126,6 +143,7 @@ try {
   writeFileSync(COUNTS, JSON.stringify({ passed, failed: checks.length - passed }));
   process.exitCode = passed === checks.length ? 0 : 1;
 } finally {
+  receiver.stop();
   server.kill();
   await server.exited;
   if (!values.keep) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });

@@ -42,6 +42,26 @@ export type FollowUp =
   | { readonly kind: 'leaves' }
   | { readonly kind: 'cancels'; readonly afterMs: number };
 
+/**
+ * How the receiver of a callback behaves (receiver.ts): some take it at once, some only in the end; `refuses` and `fails-on`
+ * never do.
+ */
+export const CALLBACK_MANNERS = [
+  ...['takes', 'fails', 'hangs', 'resets', 'redirects', 'trickles', 'refuses', 'fails-on'],
+] as const;
+export type CallbackManner = (typeof CALLBACK_MANNERS)[number];
+export const NEVER_TAKES: ReadonlySet<CallbackManner> = new Set(['refuses', 'fails-on']);
+
+/** Other requests that bring the step's Idempotency-Key. */
+export interface Keyed {
+  /**
+   * `none`: it has no key. `again`: the same request once the first is through. `at-once`: the same, beside the first.
+   * `other`: another request under the key.
+   */
+  readonly kind: 'none' | 'again' | 'at-once' | 'other';
+  readonly times: number;
+}
+
 export interface Step {
   /** Names the operation: in its payload, in the ledger, in every finding. */
   readonly op: string;
@@ -54,6 +74,9 @@ export interface Step {
   readonly maxRetries: number;
   readonly conduct: Conduct;
   readonly follow: FollowUp;
+  readonly keyed: Keyed;
+  /** `enqueue`: who is told of its end; '' for nobody. */
+  readonly callback: CallbackManner | '';
   readonly pauseMs: number;
 }
 
@@ -61,6 +84,8 @@ export const FUNCTIONS = ['quick', 'spins', 'flaky', 'changing', 'streams'] as c
 export type FunctionName = (typeof FUNCTIONS)[number];
 /** Of a manifest that says nothing, and of all of these. */
 export const MAX_RETRIES = 3;
+/** Between two attempts, at most: of all functions. */
+export const MAX_DELAY_MS = 1_000;
 /** Of all functions but `spins`. */
 export const TIMEOUT_MS = 5_000;
 export const SPIN_TIMEOUT_MS = 400;
@@ -148,6 +173,14 @@ export function stepOf(seed: number, client: number, n: number): Step {
     maxRetries: random.chance(0.3) ? random.whole(0, MAX_RETRIES) : -1,
     conduct: conductOf(random, route),
     follow: followUpOf(random),
+    keyed: {
+      kind: random.pick({ none: 72, again: 11, 'at-once': 13, other: 4 }),
+      times: random.whole(1, 3),
+    },
+    callback: random.pick({
+      ...{ '': 50, takes: 15, fails: 8, hangs: 4, resets: 5, redirects: 6, trickles: 3 },
+      ...{ refuses: 4, 'fails-on': 4 },
+    }),
     pauseMs: random.whole(0, 40),
   };
 }

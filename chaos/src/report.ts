@@ -24,6 +24,8 @@ export function summary(e: Evidence): string {
     `  answers    ${tally(e.offers.map(({ fate }) => (fate.kind === 'told' ? fate.told.code : fate.kind)))}`,
     `Followed     ${e.followed.length}: ${tally(e.followed.map(({ ends }) => ends[0]?.status ?? 'evicted'))}`,
     `Attempts     ${e.runs.length}, ${retried} of them retries: ${tally(e.runs.map((run) => run.outcome ?? 'no end'))}`,
+    `Callbacks    ${e.deliveries.length} requests, ${e.deliveries.filter(({ taken }) => taken).length} of them taken`,
+    `Dead letters ${e.letters.length}: ${tally(e.letters.map(({ reason }) => reason))}; ${e.followed.filter((one) => one.replayOf !== '').length} replayed`,
     `Pods         ${shots('kill')} killed, ${shots('freeze')} frozen, ${shots('thaw')} continued`,
     `Memory       ${mib(e.memory.before)} before, ${mib(e.memory.after)} after, ${mib(e.memory.peak)} at most`,
   ].join('\n');

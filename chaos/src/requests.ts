@@ -1,6 +1,6 @@
 /** What a step asks for, as bytes; and what an answer to it tells. */
 import type { Told, View } from './evidence.ts';
-import type { Step } from './plan.ts';
+import { MAX_DELAY_MS, type Step } from './plan.ts';
 import type { Answer } from './wire.ts';
 
 export interface Request {
@@ -8,14 +8,20 @@ export interface Request {
   readonly body: string;
 }
 
-export function requestOf(step: Step): Request {
-  const { op, route, work, timeoutMs, maxRetries } = step;
+/** `isOther`: another one, under the same key. */
+export function requestOf(step: Step, callbackOrigin: string, isOther = false): Request {
+  const { op, route, work, timeoutMs, maxRetries, keyed } = step;
   const { ballast } = work;
   const input = { op, work };
   // Of a stream only the answer is large.
   const pad = route === 'stream' ? '' : ' '.repeat(ballast);
   const isEnvelope = route === 'invoke' || route === 'enqueue';
-  const body = JSON.stringify(isEnvelope ? { input } : input) + pad;
+  const callbackUrl =
+    route === 'enqueue' && step.callback !== ''
+      ? `${callbackOrigin}/${step.callback}/${op}`
+      : undefined;
+  const body =
+    JSON.stringify(isEnvelope ? { input, callbackUrl } : input) + pad + (isOther ? ' ' : '');
   const path = isEnvelope
     ? `/v1/functions/${step.function}:${route}`
     : `/fn/${step.function}/any/path?op=${op}`;
@@ -25,6 +31,7 @@ export function requestOf(step: Step): Request {
       'content-length': String(Buffer.byteLength(body)),
       ...(timeoutMs > 0 && { 'x-timeout-ms': String(timeoutMs) }),
       ...(maxRetries >= 0 && { 'x-max-retries': String(maxRetries) }),
+      ...(keyed.kind !== 'none' && { 'idempotency-key': `key of ${op}` }),
     }),
     body,
   };
@@ -56,6 +63,7 @@ export function toldOf(step: Step, answer: Answer): Told {
   const json = jsonOf(answer);
   const told = {
     ...{ status, complete, executionId, attempts: undefined, op: undefined, pid: undefined },
+    isReplay: headers.get('idempotent-replayed') === 'true',
     code: 'ok',
     intact: json !== undefined && (json.executionId ?? executionId) === executionId,
   };
@@ -75,6 +83,7 @@ function streamTold(step: Step, { headers, body, complete }: Answer, executionId
   const wanted = step.work.ballast;
   return {
     ...{ status: 200, code: 'ok', executionId, complete, pid: undefined },
+    isReplay: headers.get('idempotent-replayed') === 'true',
     attempts: Number(headers.get('x-attempt')),
     op: headers.get('x-op'),
     intact:
@@ -97,5 +106,6 @@ export function endOf(json: any): View | undefined {
     code: json.error?.code ?? 'ok',
     op: json.output?.op,
     pid: json.output?.pid,
+    hadTime: Date.parse(json.deadlineAt) - Date.parse(json.endedAt) > MAX_DELAY_MS,
   };
 }

@@ -9,6 +9,7 @@ import {
   type Change,
   FUNCTIONS,
   type FunctionName,
+  MAX_DELAY_MS,
   MAX_RETRIES,
   SPIN_TIMEOUT_MS,
   TIMEOUT_MS,
@@ -18,8 +19,11 @@ const MAIN = fileURLToPath(new URL('../../control-plane/dist/main.js', import.me
 const HANDLERS = fileURLToPath(new URL('../functions', import.meta.url));
 const START_MS = 60_000;
 const POLL_MS = 50;
-/** Fewer than a minute makes, so that what is kept is full before the level of memory is taken. */
-const EXECUTIONS_MAX = 2_000;
+/** No more than a warm-up of half a minute makes, so that what is kept is full before the level of memory is taken. */
+const EXECUTIONS_MAX = 500;
+const KEYS_MAX = 500;
+const CALLBACK_ATTEMPTS = 4;
+const CALLBACK_TIMEOUT_MS = 3_000;
 const HEARTBEAT_MS = 1_000;
 /** On SIGTERM: what runs then gets this long. */
 const SHUTDOWN_GRACE_MS = 5_000;
@@ -60,6 +64,9 @@ export class Server {
         ...['--port', '0', '--management-port', '0', '--pod-port', '0'],
         ...['--heartbeat-ms', String(HEARTBEAT_MS)],
         ...['--executions-max', String(EXECUTIONS_MAX)],
+        ...['--idempotency-keys-max', String(KEYS_MAX)],
+        ...['--callback-allow', '127.0.0.1', '--callback-attempts', String(CALLBACK_ATTEMPTS)],
+        ...['--callback-timeout-ms', String(CALLBACK_TIMEOUT_MS)],
         ...['--shutdown-grace-ms', String(SHUTDOWN_GRACE_MS)],
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
@@ -126,7 +133,7 @@ export class Server {
       ...{ minReplicas: 1, maxReplicas: 3, overflow: 1, concurrency: 6, keepAliveMs: 5_000 },
       ...{ timeoutMs: TIMEOUT_MS, deadlineMs: 30_000, graceMs: 300 },
       queue: { maxLength: 60 },
-      retry: { maxRetries: MAX_RETRIES, baseDelayMs: 40, maxDelayMs: 1_000 },
+      retry: { maxRetries: MAX_RETRIES, baseDelayMs: 40, maxDelayMs: MAX_DELAY_MS },
       ...(name === 'spins' && SPINS),
       ...more,
     };
@@ -169,6 +176,17 @@ export class Server {
     return pids;
   }
 
+  /** What signs the callbacks of each function. */
+  async callbackKeys(): Promise<Map<string, string>> {
+    const keys = new Map<string, string>();
+    for (const name of FUNCTIONS) {
+      const path = `/v1/functions/${name}/callback-key`;
+      const answer = await fetch(`http://127.0.0.1:${this.port}${path}`);
+      keys.set(name, ((await answer.json()) as { key: string }).key);
+    }
+    return keys;
+  }
+
   /** Resident memory, bytes. */
   residentBytes(): number {
     const status = readFileSync(`/proc/${this.child.pid}/status`, 'utf8');
@@ -189,6 +207,7 @@ export class Server {
       running: sum('simmer_function_running') - sum('simmer_function_lingering'),
       waiting: sum('simmer_function_waiting'),
       heldBytes: sum('simmer_function_held_bytes') + sum('simmer_held_bytes'),
+      callbacks: sum('simmer_callbacks_pending'),
     };
   }
 

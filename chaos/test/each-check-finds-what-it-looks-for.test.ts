@@ -2,7 +2,7 @@ import t from 'tap';
 import { check } from '../src/checks.ts';
 import type { Evidence } from '../src/evidence.ts';
 import { passes } from '../src/report.ts';
-import { end, followed, GOOD, offer, run } from './evidence.ts';
+import { delivery, end, followed, GOOD, offer, run } from './evidence.ts';
 
 /** The names of the checks that do not pass, shortened to what the test says of them. */
 const failing = (evidence: Evidence): string[] =>
@@ -77,6 +77,16 @@ sees(
   'at least 0.8 of what was offered is accepted',
 );
 
+sees(
+  'an internal error of an execution',
+  {
+    followed: [
+      ...GOOD.followed,
+      followed('z', [end({ status: 'failed', code: 'internal_error' })]),
+    ],
+  },
+  'what was accepted ends',
+);
 const ENDS = 'what was accepted ends';
 const follow = (...more: Evidence['followed']): Partial<Evidence> => ({
   followed: [...GOOD.followed, ...more],
@@ -96,6 +106,33 @@ sees(
   'a cancelled one that succeeded',
   follow(followed('c', [end()], { cancelled: true })),
   'what was cancelled is',
+);
+
+const COME = 'every callback that is due is taken';
+sees(
+  'a callback that never came',
+  { ...follow(followed('z', [end()], { callback: 'takes' })) },
+  COME,
+);
+sees(
+  'a callback that nobody took, and no dead letter',
+  { letters: GOOD.letters.slice(0, 1) },
+  COME,
+);
+const TRUE_CALLBACK = 'every callback is signed';
+const deliveries = (more: Partial<Evidence['deliveries'][0]>): Partial<Evidence> => ({
+  deliveries: [...GOOD.deliveries, delivery('g', more)],
+});
+sees('a signature that does not hold', deliveries({ isSigned: false }), TRUE_CALLBACK);
+sees("a callback in another's name", deliveries({ isNamed: false }), TRUE_CALLBACK);
+sees('a callback of no end', deliveries({ end: undefined }), TRUE_CALLBACK);
+sees('a callback of another end', deliveries({ end: end({ status: 'failed' }) }), TRUE_CALLBACK);
+const LETTERS = 'what was given up, and only that, is a dead letter';
+sees('a dead letter that is lost', { letters: GOOD.letters.slice(1) }, LETTERS);
+sees(
+  'a dead letter of what succeeded',
+  { letters: [...GOOD.letters, { reason: 'execution', executionId: 'x-c' }] },
+  LETTERS,
 );
 
 const ONCE = 'each operation is one execution';
@@ -128,11 +165,28 @@ sees(
   'no two attempts of one execution ran at once',
 );
 
+const SAME = 'whoever brings the same key gets the same result';
+sees(
+  'two results of one key',
+  {
+    ...offers(offer('k', { executionId: 'x-2', isReplay: true }, { keyed: 'same' })),
+    ...runs(run('k', 1, { executionId: 'x-2', pid: 100 })),
+  },
+  SAME,
+  ONCE,
+);
+sees('a replay that does not say so', offers(offer('k', {}, { keyed: 'same' })), SAME);
+sees(
+  "another request that got the key's result",
+  offers(offer('k', { isReplay: true }, { keyed: 'other' })),
+  'another request under a key is refused',
+);
+
 const LEFT = 'nothing is queued, runs, waits or is held';
 const ADD_UP = 'accepted = queued + running + waiting + ended';
-sees('one that still runs', { books: { ...GOOD.books, ended: 5, running: 1 } }, LEFT);
+sees('one that still runs', { books: { ...GOOD.books, ended: 6, running: 1 } }, LEFT);
 sees('bytes that are held', { books: { ...GOOD.books, heldBytes: 1 } }, LEFT);
-sees('one that was counted twice', { books: { ...GOOD.books, ended: 7 } }, ADD_UP);
+sees('one that was counted twice', { books: { ...GOOD.books, ended: 8 } }, ADD_UP);
 sees('memory that stays', { memory: { before: 100, after: 151, peak: 200 } }, 'memory is back');
 sees(
   'a process that is not listed',
