@@ -70,4 +70,4 @@ docs: build ## Write what is made from code: docs/errors.md, docs/configuration.
 verify: lint typecheck test ## Everything that must hold before a change is merged
 
 clean: ## Remove what was built; installed packages and Node stay
-	@rm -rf protocol/dist runtime/dist k8s/dist control-plane/dist cli/dist benchmarks/dist .tap/processinfo .tap/test-results .tap/coverage .tap/counts.json
+	@rm -rf protocol/dist runtime/dist k8s/dist control-plane/dist client/dist cli/dist benchmarks/dist .tap/processinfo .tap/test-results .tap/coverage .tap/counts.json

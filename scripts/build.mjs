@@ -1,11 +1,10 @@
-/** Compiles what has changed: `tsc -b` keeps its own record; the runtime is bundled again when a file it is made from is newer. */
+/** Compiles what has changed: `tsc -b` keeps its own record; the runtime and the browsers' client are bundled again when a file they are made from is newer. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const BUNDLED = join(ROOT, 'runtime/dist/.bundled');
 
 function run(command, args) {
   const { status, error } = spawnSync(command, args, { cwd: ROOT, stdio: 'inherit' });
@@ -26,12 +25,24 @@ function newest(paths) {
 
 run(join(ROOT, 'node_modules/.bin/tsc'), ['-b']);
 
-const sources = ['runtime/src', 'runtime/bundle.mjs', 'protocol/src', 'package-lock.json'];
-const made = existsSync(BUNDLED) ? statSync(BUNDLED).mtimeMs : 0;
-if (newest(sources.map((path) => join(ROOT, path))) > made) {
+/** Runs `bundle` where one of `sources` is newer than its last result. */
+function bundleOf(sources, bundle, stamp) {
+  const made = existsSync(stamp) ? statSync(stamp).mtimeMs : 0;
+  if (newest(sources.map((path) => join(ROOT, path))) <= made) return;
   // The stamp bears the time before the bundle was made: a file saved meanwhile is newer than it.
   const before = new Date();
-  run(process.execPath, ['runtime/bundle.mjs']);
-  writeFileSync(BUNDLED, '');
-  utimesSync(BUNDLED, before, before);
+  run(process.execPath, [bundle]);
+  writeFileSync(stamp, '');
+  utimesSync(stamp, before, before);
 }
+
+bundleOf(
+  ['runtime/src', 'runtime/bundle.mjs', 'protocol/src', 'package-lock.json'],
+  'runtime/bundle.mjs',
+  join(ROOT, 'runtime/dist/.bundled'),
+);
+bundleOf(
+  ['client/src', 'client/bundle.mjs', 'protocol/src', 'package-lock.json'],
+  'client/bundle.mjs',
+  join(ROOT, 'client/dist/.bundled'),
+);

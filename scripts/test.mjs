@@ -11,7 +11,17 @@ import { stripVTControlCharacters } from 'node:util';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const COUNTS = join(ROOT, '.tap/counts.json');
 /** The root's come last: they start everything. */
-const FOLDERS = ['protocol', 'runtime', 'k8s', 'control-plane', 'cli', 'benchmarks', 'chaos', '.'];
+const FOLDERS = [
+  'protocol',
+  'runtime',
+  'k8s',
+  'control-plane',
+  'client',
+  'cli',
+  'benchmarks',
+  'chaos',
+  '.',
+];
 /** Below `k8s/test`: what needs a cluster (scripts/test-k8s.mjs). */
 const NEEDS_CLUSTER = /^k8s\/test\/cluster\//;
 
