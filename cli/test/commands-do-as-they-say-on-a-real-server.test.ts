@@ -71,6 +71,40 @@ t.test('what is there is shown', async (t) => {
   t.match((await run(['--json', 'pools', 'get', 'fn'])).json, { name: 'fn', pods: Array });
 });
 
+t.test('a dead letter is shown, run again, and forgotten', async (t) => {
+  const args = ['invoke', 'fn', '--async', '--max-retries', '0', '-d', '{"error": "lost"}'];
+  const id = (await run(args)).out.trim();
+  t.equal((await run(['executions', 'get', id, '--wait'])).code, 1);
+  const listed = await run(['dead-letters', '--function', 'fn']);
+  t.match(listed.out, new RegExp(`\\n${id} +fn +execution +1 +\\d+s +function_error +Error: lost`));
+  t.match((await run(['dead-letters', 'get', id])).json, { id, input: { error: 'lost' } });
+  const again = (await run(['dead-letters', 'replay', id])).out.trim();
+  t.match(again, /^[a-z0-9]{12}-\d+$/);
+  t.equal((await run(['executions', 'get', again, '--wait'])).code, 1);
+  t.match(await run(['dead-letters', 'delete', again]), { code: 0, out: '1 deleted\n' });
+  t.match(await run(['dead-letters', 'delete', again]), { code: 3 });
+  t.match(await run(['dead-letters', 'delete', '--function', 'fn']), { out: /^\d+ deleted\n$/ });
+  t.match((await run(['dead-letters', '--json', '--function', 'fn'])).json, { deadLetters: [] });
+});
+
+t.test('a function is applied, called, and deleted', async (t) => {
+  const file = join(folder, 'hello.yaml');
+  const manifest = (code: string) =>
+    `apiVersion: simmer.dev/v1alpha1\nkind: Function\nmetadata:\n  name: hello\nspec:\n  minReplicas: 1\n  source:\n    inline: "${code}"\n`;
+  writeFileSync(file, manifest('export default (input) => { console.log(input); return 1; };'));
+  t.match(await run(['functions', 'apply', file]), { code: 0, out: 'hello serves\n' });
+  t.match(await run(['invoke', 'hello']), { code: 0, out: '1\n' });
+  const id = (await run(['invoke', 'hello', '--async', '-d', '"printed"'])).out.trim();
+  await run(['executions', 'get', id, '--wait']);
+  t.match((await run(['executions', 'logs', id])).out, /1 +info +printed\n/);
+  writeFileSync(file, manifest('exprot default 1'));
+  t.match(await run(['functions', 'apply', file]), { code: 2, err: /function_not_ready: / });
+  t.match(await run(['functions', 'delete', 'hello']), { code: 0, out: 'hello deleted\n' });
+  t.match(await run(['invoke', 'hello']), { code: 3 });
+  writeFileSync(file, 'metadata: {}');
+  t.match(await run(['functions', 'apply', file]), { code: 2, err: /no metadata.name/ });
+});
+
 t.test('the exit code tells what happened', async (t) => {
   const nobody = { env: { SIMMER_URL: 'http://127.0.0.1:9' } };
   for (const [code, args, error, more] of [

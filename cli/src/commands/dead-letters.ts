@@ -10,7 +10,7 @@ interface Letter {
   readonly id: string;
   readonly function: string;
   readonly reason: string;
-  readonly deadLetteredAt: string;
+  readonly deadAt: string;
   readonly attempts: readonly unknown[];
   readonly error: Problem;
 }
@@ -44,7 +44,7 @@ export function deadLetterCommands(context: () => Context): Command {
         one.function,
         one.reason,
         one.attempts.length,
-        age(one.deadLetteredAt, now()),
+        age(one.deadAt, now()),
         one.error.code,
         one.error.detail,
       ]);

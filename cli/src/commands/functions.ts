@@ -1,5 +1,7 @@
 /** `simmer functions`: what can be called. */
 import { Command } from 'commander';
+import { parse } from 'yaml';
+import { EXIT, Failure } from '../failure.ts';
 import { json, table } from '../output.ts';
 import type { Context } from '../program.ts';
 import { read } from './invoke.ts';
@@ -55,13 +57,14 @@ export function functionCommands(context: () => Context): Command {
     .command('apply')
     .description('create or replace a function by its manifest')
     .argument('<file>', 'YAML or JSON, with one manifest')
-    .argument('<function>', 'its name, or name.namespace')
-    .action(async (file: string, name: string) => {
+    .action(async (file: string) => {
       const { server, output } = context();
+      const body = read(file);
+      const name = nameIn(file, body);
       const headers = {
         'content-type': file.endsWith('.json') ? 'application/json' : 'application/yaml',
       };
-      const answer = await server.call(at(name), { method: 'PUT', headers, body: read(file) });
+      const answer = await server.call(at(name), { method: 'PUT', headers, body });
       output.out(output.json ? json(answer) : `${name} serves\n`);
     });
   group
@@ -74,4 +77,17 @@ export function functionCommands(context: () => Context): Command {
       output.out(output.json ? json({ deleted: name }) : `${name} deleted\n`);
     });
   return group;
+}
+
+/** As in URLs. The server judges the rest of the manifest. */
+function nameIn(file: string, text: string): string {
+  let metadata: { name?: unknown; namespace?: unknown } | undefined;
+  try {
+    ({ metadata } = (parse(text) ?? {}) as { metadata?: typeof metadata });
+  } catch (error) {
+    throw new Failure(EXIT.usage, `${file}: ${(error as Error).message}`);
+  }
+  const { name, namespace } = metadata ?? {};
+  if (typeof name !== 'string') throw new Failure(EXIT.usage, `${file} has no metadata.name`);
+  return namespace === undefined ? name : `${name}.${namespace}`;
 }
