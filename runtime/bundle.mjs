@@ -1,5 +1,6 @@
 /**
- * Makes `dist/runtime.cjs`, the one file that a pod runs, from `src/main.ts`.
+ * Makes `dist/runtime.cjs`, the file that a pod runs, from `src/main.ts`; and `dist/validator.cjs`, which it loads where the function has
+ * schemas, from `src/validator.ts`.
  *
  * CommonJS, because Node starts it about 30 ms sooner than the same file as an ES module, and without source maps or
  * native addons. What each choice gave is in docs/adr/0002-runtime-cold-start.md. Skipped when no input has changed.
@@ -9,8 +10,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const outfile = join(here, 'dist', 'runtime.cjs');
-const inputsFile = join(here, 'dist', 'runtime.inputs.json');
+const BUNDLES = { 'runtime.cjs': 'src/main.ts', 'validator.cjs': 'src/validator.ts' };
 
 /**
  * ws asks for these when it is loaded and needs them only for `wss:` and for compression, which the link does not use.
@@ -73,10 +73,14 @@ const noAddons = {
   },
 };
 
-if (!isCurrent()) await bundle();
+for (const [name, entry] of Object.entries(BUNDLES)) {
+  const outfile = join(here, 'dist', name);
+  const inputsFile = outfile.replace('.cjs', '.inputs.json');
+  if (!isCurrent(outfile, inputsFile)) await bundle(entry, outfile, inputsFile);
+}
 
 /** Newer than each file it was made of, this one included. */
-function isCurrent() {
+function isCurrent(outfile, inputsFile) {
   if (!existsSync(outfile) || !existsSync(inputsFile)) return false;
   const made = statSync(outfile).mtimeMs;
   const inputs = JSON.parse(readFileSync(inputsFile, 'utf8'));
@@ -86,11 +90,11 @@ function isCurrent() {
   });
 }
 
-async function bundle() {
+async function bundle(entry, outfile, inputsFile) {
   const { build } = await import('esbuild');
   const { metafile } = await build({
     absWorkingDir: here,
-    entryPoints: ['src/main.ts'],
+    entryPoints: [entry],
     outfile,
     bundle: true,
     platform: 'node',

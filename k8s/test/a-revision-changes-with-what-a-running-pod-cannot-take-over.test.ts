@@ -119,6 +119,8 @@ t.test('what is fixed at a launch changes it', (t) => {
     { concurrency: 2 },
     { graceMs: 5 },
     { maxResultBytes: 5 },
+    { inputSchema: { type: 'string' } },
+    { outputSchema: { type: 'string' } },
     { backend: 'process' },
     { template: { resources: { limits: { cpu: 1 } } } },
     { source: { inline: '1' } },

@@ -192,7 +192,7 @@ function toArray(f: Frame): unknown[] {
         f.code,
         f.message,
         f.body,
-        ...(hasLaterFields(f) ? [f.retryable ?? true, f.retryAfterMs ?? null] : []),
+        ...(hasLaterFields(f) ? [f.retryable ?? true, f.retryAfterMs ?? null, f.errors ?? []] : []),
       ];
     case 'head':
       return [KIND.head, f.stream, f.status, f.headers];
@@ -244,6 +244,7 @@ function toArray(f: Frame): unknown[] {
         f.maxResultBytes,
         f.windowBytes,
         f.logBytes,
+        ...(f.inputSchema || f.outputSchema ? [f.inputSchema ?? '', f.outputSchema ?? ''] : []),
       ];
     case 'specialize':
       return [
@@ -345,6 +346,7 @@ function toFrame(a: readonly unknown[]): Frame | undefined {
         ...(a.length > 6 && {
           retryable: bool(a, 6),
           retryAfterMs: a[7] === null || a[7] === undefined ? null : uint(a, 7),
+          errors: a[8] === undefined ? [] : pairs(a, 8),
         }),
       };
     case KIND.invoke:
@@ -414,6 +416,10 @@ function toFrame(a: readonly unknown[]): Frame | undefined {
         maxResultBytes: uint(a, 4),
         windowBytes: uint(a, 5),
         logBytes: uint(a, 6),
+        ...(a.length > 7 && {
+          inputSchema: long(a, 7),
+          outputSchema: a[8] === undefined ? '' : long(a, 8),
+        }),
       };
     case KIND.specialize:
       return {

@@ -2,7 +2,7 @@
  * The registry of errors: every code that Simmer answers, logs or counts, with its HTTP status and its title.
  * docs/errors.md is made from it (`make docs`), and a test holds the two together.
  *
- * Answers are RFC 9457 problem details: `{type, title, status, code, detail, executionId?, attempts?}`.
+ * Answers are RFC 9457 problem details: `{type, title, status, code, detail, executionId?, attempts?, errors?}`.
  */
 
 export interface ErrorDefinition {
@@ -106,6 +106,11 @@ export const ERRORS = {
     status: 503,
     title: 'The token cannot be checked now',
     help: "The keys that the token is to be checked with could not be fetched from `jwt-jwks` or the issuer's discovery document; the log says why. API keys go on.",
+  },
+  invalid_input: {
+    status: 400,
+    title: 'The input does not fit its schema',
+    help: "The input breaks the function's `inputSchema`. `errors` tells where (`path`, a JSON Pointer into the input) and why. The handler was not called.",
   },
   // ---- capacity ----
   queue_full: {
@@ -272,6 +277,11 @@ export const ERRORS = {
     title: 'The result cannot be sent',
     help: 'What the handler returned has no JSON form (a cycle, a BigInt, a function), or its Response broke while it was read.',
   },
+  invalid_output: {
+    status: 500,
+    title: 'The output does not fit its schema',
+    help: "What the handler returned breaks the function's `outputSchema`: `errors` tells where and why. Not retried: it is the handler's fault, and it has done its work.",
+  },
   result_too_large: {
     status: 500,
     title: 'The result is too large',
@@ -374,13 +384,15 @@ export interface Problem {
   readonly attempts?: number;
   /** What is wrong with a manifest, field by field. */
   readonly issues?: readonly { readonly field: string; readonly reason: string }[];
+  /** Fields that are wrong: JSON Pointers into the value, and what is wrong with each. */
+  readonly errors?: readonly { readonly path: string; readonly message: string }[];
 }
 
 /** `type` is a stable URI reference to the code's section of docs/errors.md. */
 export function problem(
   code: ErrorCode,
   detail: string,
-  more: Pick<Problem, 'executionId' | 'attempts' | 'issues'> = {},
+  more: Pick<Problem, 'executionId' | 'attempts' | 'issues' | 'errors'> = {},
 ): Problem {
   const { status, title } = ERRORS[code];
   return { type: `/docs/errors#${code}`, title, status, code, detail, ...more };

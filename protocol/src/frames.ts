@@ -105,8 +105,14 @@ export interface RetryHint {
   readonly retryAfterMs?: number | null | undefined;
 }
 
+/** What a failed attempt's result may say beyond how it ended. */
+export interface ResultDetails extends RetryHint {
+  /** Of `invalid_input` and `invalid_output`: JSON Pointers into the value, and what is wrong with each. */
+  readonly errors?: HeaderPairs | undefined;
+}
+
 /** pod -> control plane: the attempt has ended and its slot is free. Exactly one a stream. */
-export interface Result extends RetryHint {
+export interface Result extends ResultDetails {
   readonly kind: 'result';
   readonly stream: number;
   readonly outcome: Outcome;
@@ -158,6 +164,9 @@ export interface Welcome {
   readonly windowBytes: number;
   /** Bytes of `log` text wanted for each attempt; 0: none. */
   readonly logBytes: number;
+  /** JSON Schema (2020-12) that inputs and outputs are held against, as JSON; empty, or left out: none. */
+  readonly inputSchema?: string | undefined;
+  readonly outputSchema?: string | undefined;
 }
 
 /** control plane -> pod of a generic pool: become this function. Its `code` follows unless the pod holds `digest`. */

@@ -176,7 +176,7 @@ export function encodeInvoke(f: Invoke): Uint8Array | undefined {
 
 /** Whether a result says more than how the attempt ended: an ordinary one does not, and is shorter for it. */
 export function hasLaterFields(f: Result): boolean {
-  return f.retryable !== undefined || f.retryAfterMs !== undefined;
+  return f.retryable !== undefined || f.retryAfterMs !== undefined || f.errors !== undefined;
 }
 
 /** The frame's bytes, or undefined where it is not of the ordinary kind. */

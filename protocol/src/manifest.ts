@@ -8,6 +8,7 @@
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { Value } from 'typebox/value';
+import { compileSchema, SchemaError } from './json-schema.ts';
 import { DEFAULT_NAMESPACE, NAME_PATTERN } from './names.ts';
 import { closed, stringMap } from './schema/common.ts';
 import { FunctionSpecSchema } from './schema/function.ts';
@@ -119,7 +120,11 @@ function resolve(input: unknown): ResolvedManifest {
     }));
     return { ok: false, issues };
   }
-  const issues = [...brokenRules(kind, manifest), ...repeatedVariables(manifest)];
+  const issues = [
+    ...brokenRules(kind, manifest),
+    ...repeatedVariables(manifest),
+    ...badSchemas(manifest),
+  ];
   return issues.length > 0 ? { ok: false, issues } : { ok: true, manifest };
 }
 
@@ -143,6 +148,22 @@ function repeatedVariables(manifest: Manifest): ManifestIssue[] {
       return [];
     }
     return [{ field: `spec.env[${i}].name`, reason: `${name} stands in env twice` }];
+  });
+}
+
+/** What no CRD can say. Compiled as the pods will, so that none fails to start over it. */
+function badSchemas(manifest: Manifest): ManifestIssue[] {
+  if (manifest.kind !== 'Function') return [];
+  const { inputSchema, outputSchema } = manifest.spec;
+  return Object.entries({ inputSchema, outputSchema }).flatMap(([name, schema]) => {
+    if (schema === undefined) return [];
+    try {
+      compileSchema(schema);
+      return [];
+    } catch (error) {
+      if (!(error instanceof SchemaError)) throw error;
+      return [{ field: `spec.${name}${error.field}`, reason: error.reason }];
+    }
   });
 }
 

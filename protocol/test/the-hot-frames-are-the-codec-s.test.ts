@@ -43,7 +43,12 @@ const ordinary = {
 };
 const result: fc.Arbitrary<Result> = fc.oneof(
   fc.record(ordinary),
-  fc.record({ ...ordinary, retryable: fc.boolean(), retryAfterMs: fc.option(uint) }),
+  fc.record({
+    ...ordinary,
+    retryable: fc.boolean(),
+    retryAfterMs: fc.option(uint),
+    errors: fc.array(fc.tuple(text, text), { maxLength: 3 }),
+  }),
 );
 const line = { kind: fc.constant('log' as const), stream: uint.map((n) => n + 1), text };
 const log: fc.Arbitrary<Log> = fc.oneof(

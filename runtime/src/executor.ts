@@ -19,6 +19,7 @@ import type { Handlers } from './handler.ts';
 import { Log } from './log.ts';
 import { runRaw } from './raw.ts';
 import { RequestBody } from './request-body.ts';
+import { NO_VALIDATION, type Validation } from './validation.ts';
 import { runValue } from './value.ts';
 
 export class Executor implements Host {
@@ -27,6 +28,8 @@ export class Executor implements Host {
   capacity: number;
   readonly deadlines: Deadlines = new Deadlines(() => performance.now(), setTimer);
   readonly log: Log;
+  /** Set before the first attempt. */
+  validation: Validation = NO_VALIDATION;
   readonly running: Set<Attempt> = new Set();
   /** Runs when the last attempt has ended. */
   onIdle: () => void = () => {};

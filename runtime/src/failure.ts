@@ -1,11 +1,11 @@
 /** What a handler's failure looks like to its caller: an outcome, a code of the registry and a message, never a stack. */
 import { inspect, types } from 'node:util';
 import type { ErrorCode } from '@simmer/protocol/errors';
-import type { Outcome, RetryHint } from '@simmer/protocol/frames';
+import type { Outcome, ResultDetails, RetryHint } from '@simmer/protocol/frames';
 import { MAX_TEXT_CHARS } from '@simmer/protocol/limits';
 
 /** How an attempt went wrong. */
-export interface Failure extends RetryHint {
+export interface Failure extends ResultDetails {
   readonly outcome: Exclude<Outcome, 'ok'>;
   readonly code: ErrorCode;
   readonly message: string;

@@ -31,7 +31,7 @@ const FIRST_DIAL_TIMEOUT_MS = 2_000;
 export interface LinkOwner {
   /** The hello of a new connection, which counts the attempts that still run. */
   hello(connection: Connection, credential: string): Hello;
-  welcomed(connection: Connection): void;
+  welcomed(connection: Connection, welcome: Welcome): void;
   invoke(connection: Connection, limits: Welcome, frame: Invoke): boolean;
   specialize(frame: Specialize): boolean;
   code(frame: Code): boolean;
@@ -133,7 +133,7 @@ export class Link implements ConnectionOwner {
     this.state = { kind: 'serving', connection };
     if (this.away) this.owner.found(this.address);
     this.away = false;
-    this.owner.welcomed(connection);
+    this.owner.welcomed(connection, welcome);
   }
 
   invoke(connection: Connection, limits: Welcome, frame: Invoke): boolean {

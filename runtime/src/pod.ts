@@ -7,7 +7,8 @@
  *   any ── refused for good ─────────────────────────────────────────────────────────────▲
  *
  * Invariants:
- *  P1. `ready` is sent once a connection, when it is welcomed and the handler is loaded.
+ *  P1. `ready` is sent once a connection, when it is welcomed and the handler is loaded, and the schemas of the first welcome are
+ *      compiled: they belong to the code that this process has, whatever later ones say.
  *  P2. After a crash nothing in this process is trusted for longer than what still runs needs: it drains and exits 1.
  *  P3. The exit code is 0 only for an end that was asked for.
  */
@@ -25,6 +26,7 @@ import { HandlerError, loadHandlers } from './handler.ts';
 import type { LinkOwner } from './link.ts';
 import { Link } from './link.ts';
 import { Receiving } from './source.ts';
+import { compileValidation } from './validation.ts';
 
 /** How long a pod whose handler does not load waits for a control plane to tell it. */
 const TELL_TIMEOUT_MS = 2_000;
@@ -52,6 +54,7 @@ export class Pod implements LinkOwner {
   private state: State;
   /** Of the code that came over the socket, or is on its way; '' where the handler is a file. */
   private digest = '';
+  private wasWelcomed = false;
 
   /** Dials at once; nothing of the user's runs before `load`. */
   constructor(settings: Settings) {
@@ -110,13 +113,21 @@ export class Pod implements LinkOwner {
 
   /** P1 */
   private announce(connection: Connection): void {
+    const { state, executor } = this;
+    if (state.kind === 'serving' && state.handlers.value === undefined && isChecked(executor)) {
+      this.doesNotLoad(new HandlerError(NO_VALUE_HANDLER));
+      return;
+    }
     connection.send({ kind: 'ready', digest: this.digest });
     // After it, so that Node's fetch classes are loaded (30 ms) while the control plane takes note.
     if (this.state.kind === 'serving' && this.state.handlers.fetch) setImmediate(warmFetch);
   }
 
   private notLoaded(error: unknown): void {
-    if (this.state.kind !== 'loading') return;
+    if (this.state.kind === 'loading') this.doesNotLoad(error);
+  }
+
+  private doesNotLoad(error: unknown): void {
     const why = error instanceof HandlerError ? error.message : describe(error);
     const name = this.settings.handler ?? `from source (${this.digest.slice(0, SHOWN_DIGEST)})`;
     const message = `the handler ${name} does not load: ${why}`;
@@ -153,7 +164,8 @@ export class Pod implements LinkOwner {
     };
   }
 
-  welcomed(connection: Connection): void {
+  welcomed(connection: Connection, welcome: Welcome): void {
+    if (!this.wasWelcomed && !this.prepare(welcome)) return;
     switch (this.state.kind) {
       case 'failing':
         this.tellFailed(connection);
@@ -166,6 +178,18 @@ export class Pod implements LinkOwner {
         return;
       default:
         return;
+    }
+  }
+
+  /** False: its schemas do not compile, and the pod ends over it. */
+  private prepare(welcome: Welcome): boolean {
+    this.wasWelcomed = true;
+    try {
+      this.executor.validation = compileValidation(welcome);
+      return true;
+    } catch (error) {
+      this.doesNotLoad(new HandlerError(`its schemas do not compile: ${describe(error)}`));
+      return false;
     }
   }
 
@@ -267,6 +291,14 @@ export class Pod implements LinkOwner {
     this.state = { kind: 'exiting' };
     process.exit(0);
   }
+}
+
+/** Where nothing else can be called, schemas would promise what is not kept. */
+const NO_VALUE_HANDLER =
+  'spec.inputSchema and spec.outputSchema need a default export that is a function';
+
+function isChecked({ validation }: Executor): boolean {
+  return validation.input !== undefined || validation.output !== undefined;
 }
 
 /** That this process holds its pool's key (docs/protocol.md); '' where there is none. */

@@ -14,6 +14,7 @@ import { callFetch, readBody } from './fetch.ts';
 import type { FetchHandler, Handlers, ValueHandler } from './handler.ts';
 import type { OutBody } from './outbox.ts';
 import { firstHeader, RawRequest } from './raw-request.ts';
+import { acceptInput, acceptOutput } from './validation.ts';
 import { sendWhole, serialize, tooLarge, utf8 } from './value.ts';
 
 const NO_METADATA: Readonly<Record<string, unknown>> = Object.freeze({});
@@ -121,6 +122,7 @@ function call(
     executor.fail(attempt, failure('bad_input', 'invalid_json', (error as Error).message));
     return;
   }
+  if (!acceptInput(executor, attempt, input)) return;
   const request = new RawRequest(frame.method, rooted(frame.target), frame.headers);
   const ctx = new Context(attempt, NO_METADATA, request);
   let returned: unknown;
@@ -160,21 +162,28 @@ function decodeText(body: Uint8Array, charset: string): unknown {
   }
 }
 
+const NULL = Buffer.from('null');
+
 /** And back: a string is text, bytes are bytes, undefined is no content, anything else JSON. */
 function sendOutput(executor: Executor, attempt: Attempt, output: unknown): void {
   if (output === undefined) {
+    if (!acceptOutput(executor, attempt, NULL)) return;
     sendHead(attempt, 204, undefined);
     executor.succeed(attempt, null);
     return;
   }
   const whole = bytesOf(output);
   if (whole !== undefined) {
+    if (!acceptOutput(executor, attempt, undefined)) return;
     reply(executor, attempt, 'application/octet-stream', whole);
   } else if (typeof output === 'string') {
+    const { output: checked } = executor.validation;
+    if (checked && !acceptOutput(executor, attempt, Buffer.from(JSON.stringify(output)))) return;
     reply(executor, attempt, 'text/plain; charset=utf-8', Buffer.from(output));
   } else {
     const json = serialize(executor, attempt, output);
-    if (json !== undefined) reply(executor, attempt, 'application/json', json);
+    if (json === undefined || !acceptOutput(executor, attempt, json)) return;
+    reply(executor, attempt, 'application/json', json);
   }
 }
 

@@ -12,6 +12,7 @@ import type { Executor } from './executor.ts';
 import { failure } from './failure.ts';
 import { callFetch, responseAsValue } from './fetch.ts';
 import type { FetchHandler, Handlers, ValueHandler } from './handler.ts';
+import { acceptInput, acceptOutput } from './validation.ts';
 
 interface Envelope {
   readonly input: unknown;
@@ -42,6 +43,7 @@ function begin(executor: Executor, attempt: Attempt, body: Uint8Array, handlers:
   const envelope = parse(executor, attempt, body);
   if (envelope === undefined) return;
   const ctx = new Context(attempt, envelope.metadata, undefined);
+  if (!acceptInput(executor, attempt, envelope.input)) return;
   if (handlers.value !== undefined) call(executor, attempt, handlers.value, envelope.input, ctx);
   else fetchValue(executor, attempt, handlers.fetch as FetchHandler, envelope.input, ctx);
 }
@@ -87,7 +89,8 @@ function call(
 
 function finish(executor: Executor, attempt: Attempt, output: unknown): void {
   const bytes = serialize(executor, attempt, output);
-  if (bytes !== undefined) sendWhole(executor, attempt, bytes);
+  if (bytes === undefined || !acceptOutput(executor, attempt, bytes)) return;
+  sendWhole(executor, attempt, bytes);
 }
 
 /** As JSON. Undefined: it has no JSON form, and the attempt has failed with that. */

@@ -3,6 +3,7 @@
  * that finds them and the process-wide bytes, so that functions can be spread over threads later.
  */
 
+import type { Welcome } from '@simmer/protocol/frames';
 import { warmPoolName } from '@simmer/protocol/names';
 import { FunctionCounters } from '../shared/counters.ts';
 import type { FunctionRecord } from '../shared/messages.ts';
@@ -27,6 +28,15 @@ export interface LaunchHold {
 
 export interface FunctionOwner {
   onFunctionTimer(fn: FunctionState, now: number): void;
+}
+
+type Schemas = Pick<Welcome, 'inputSchema' | 'outputSchema'>;
+
+function writtenSchemas({ inputSchema, outputSchema }: FunctionRecord['spec']): Schemas {
+  return {
+    ...(inputSchema && { inputSchema: JSON.stringify(inputSchema) }),
+    ...(outputSchema && { outputSchema: JSON.stringify(outputSchema) }),
+  };
 }
 
 export class FunctionState extends TimerNode {
@@ -61,6 +71,7 @@ export class FunctionState extends TimerNode {
   /** A WarmPool: its pods are ready as soon as they are connected, and get no invocation. */
   readonly generic: boolean;
   private current: FunctionRecord;
+  private writtenSchemas: Schemas | null = null;
   /** Every pod that is not gone. */
   readonly pods = new Set<Pod>();
   deleted = false;
@@ -90,12 +101,19 @@ export class FunctionState extends TimerNode {
   set record(record: FunctionRecord) {
     const { spec } = record;
     this.current = record;
+    this.writtenSchemas = null;
     this.timeoutMs = spec.timeoutMs;
     this.maxRequestBytes = spec.maxRequestBytes;
     this.maxQueued = spec.queue.maxLength;
     this.maxHeldBytes = spec.queue.maxBytes;
     this.maxRetries = spec.retry.maxRetries;
     this.bucket = bucketFor(spec.rateLimit ?? null, this.bucket);
+  }
+
+  /** As a `welcome` holds them: written once, for a thousand pods may come. */
+  get schemas(): Schemas {
+    this.writtenSchemas ??= writtenSchemas(this.current.spec);
+    return this.writtenSchemas;
   }
 
   /** Moving average of an attempt's time on a pod, milliseconds; undefined before the first ended. */

@@ -21,7 +21,7 @@ import { HOP_BY_HOP } from './hop-by-hop.ts';
 import type { KeyedClient } from './idempotency/answers.ts';
 import { traceIdOf } from './ids.ts';
 import { letGo } from './let-go.ts';
-import type { Answered } from './reply.ts';
+import { type Answered, errorsOf } from './reply.ts';
 import type { Flushable, TurnBatch } from './turn-batch.ts';
 import type { HttpResponse } from './uws.ts';
 
@@ -152,6 +152,7 @@ export class HttpReply implements KeyedClient, Flushable {
     this.failWith(invocation.id, invocation.traceparent, code, detail, {
       attempts: invocation.attempts,
       retryAfterSeconds,
+      faults: invocation.faults,
     });
   }
 
@@ -191,10 +192,19 @@ export class HttpReply implements KeyedClient, Flushable {
     traceparent: string,
     code: ErrorCode,
     detail: string,
-    more: { attempts?: number; retryAfterSeconds?: number; headers?: HeaderPairs } = {},
+    more: {
+      attempts?: number;
+      retryAfterSeconds?: number;
+      headers?: HeaderPairs;
+      faults?: Answered['faults'];
+    } = {},
   ): void {
     const attempts = more.attempts ?? 0;
-    const p = problem(code, detail, { executionId, ...(attempts > 0 && { attempts }) });
+    const p = problem(code, detail, {
+      executionId,
+      ...(attempts > 0 && { attempts }),
+      ...errorsOf(more.faults),
+    });
     this.retryAfter = more.retryAfterSeconds ?? 0;
     if (code === 'unauthenticated') this.addHeaders(CHALLENGE);
     const body = JSON.stringify(p);

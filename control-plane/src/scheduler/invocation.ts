@@ -76,6 +76,8 @@ export class Invocation extends TimerNode {
   /** Set for asynchronous ones. */
   observer: InvocationObserver | null = null;
   dispatchedAt = 0;
+  /** Fields of its input or output that are wrong: JSON Pointers, and what is wrong with each. */
+  faults: HeaderPairs | null = null;
   placement: PlacementKind | '' = '';
   /** Why the placement came about: the miss decision's reason, or '' for a warm slot. */
   placementReason = '';

@@ -280,6 +280,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
       maxResultBytes: spec.maxResultBytes,
       windowBytes: WINDOW_BYTES,
       logBytes: this.scheduler.logs.attemptBytes,
+      ...pod.fn.schemas,
     });
     // One that was ready has it.
     if (pod.source !== undefined && pod.readyAt === 0) {

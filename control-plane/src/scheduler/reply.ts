@@ -2,7 +2,7 @@
  * Where an invocation's answer goes: what the core knows of the client. The HTTP form of it is http-reply.ts; async
  * and WebSocket callers will be others. Called by the core only, each end exactly once (I1 of invocation.ts).
  */
-import type { ErrorCode } from '@simmer/protocol/errors';
+import type { ErrorCode, Problem } from '@simmer/protocol/errors';
 import type { HeaderPairs } from '@simmer/protocol/frames';
 
 /** What a reply needs to know of the execution that it answers: an invocation, or what is left of one that ended before. */
@@ -12,6 +12,13 @@ export interface Answered {
   readonly attempts: number;
   /** Of the pieces that `value` is told, all together. */
   readonly partBytes: number;
+  /** Fields of its input or output that are wrong: JSON Pointers, and what is wrong with each. */
+  readonly faults?: HeaderPairs | null | undefined;
+}
+
+/** As a problem document has them. */
+export function errorsOf(faults: HeaderPairs | null | undefined): Pick<Problem, 'errors'> {
+  return faults ? { errors: faults.map(([path, message]) => ({ path, message })) } : {};
 }
 
 export interface Reply {

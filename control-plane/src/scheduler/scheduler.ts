@@ -11,7 +11,7 @@
  *      again; nothing waits on an event that may never come.
  */
 import type { ErrorCode } from '@simmer/protocol/errors';
-import type { HeaderPairs, Outcome, RetryHint } from '@simmer/protocol/frames';
+import type { HeaderPairs, Outcome, ResultDetails } from '@simmer/protocol/frames';
 import { HISTOGRAM, type PlacementKind, type ProcessCounters } from '../shared/counters.ts';
 import type { LogLine, ToControl } from '../shared/messages.ts';
 import { type AdmissionInput, refuse, retryAfterSeconds } from './admission.ts';
@@ -33,10 +33,15 @@ const POD_CODES: ReadonlySet<string> = new Set<ErrorCode>([
   'function_error',
   'function_exited',
   'result_not_serializable',
+  'invalid_input',
+  'invalid_output',
   'result_too_large',
   'timeout',
   'over_capacity',
 ]);
+
+const MAX_FAULTS = 10;
+const MAX_FAULT_CHARS = 1_000;
 
 /** What the core needs of the rest of the process. */
 export interface SchedulerPorts {
@@ -269,7 +274,7 @@ export class Scheduler implements InvocationOwner {
     code: string,
     message: string,
     body: Uint8Array | null,
-    hint?: RetryHint,
+    details?: ResultDetails,
   ): void {
     const invocation = pod.running.get(stream);
     // A late word about an attempt that was given up; its slot was freed then.
@@ -287,7 +292,8 @@ export class Scheduler implements InvocationOwner {
     } else {
       const known = POD_CODES.has(code) ? (code as ErrorCode) : fallbackCode(outcome);
       const detail = message || `The pod answered ${outcome}.`;
-      this.retries.attemptFailed(invocation, known, detail, now, hint);
+      if (details?.errors) invocation.faults = shownFaults(details.errors);
+      this.retries.attemptFailed(invocation, known, detail, now, details);
     }
     // Its process is ending: whatever it were given now would be lost with it.
     if (code === 'function_exited') this.pods.drainingByItself(pod);
@@ -486,7 +492,8 @@ export class Scheduler implements InvocationOwner {
   private logFailure(invocation: Invocation, code: ErrorCode, detail: string, now: number): void {
     const { fn, pod } = invocation;
     this.ports.log({
-      level: code === 'cancelled' || code === 'bad_input' ? 'info' : 'warn',
+      level:
+        code === 'cancelled' || code === 'bad_input' || code === 'invalid_input' ? 'info' : 'warn',
       message: 'invocation failed',
       fields: {
         function: fn.key,
@@ -532,6 +539,14 @@ function placementOf(invocation: Invocation, pod: Pod): PlacementKind {
   if (pod.kind === 'job') return 'job';
   if (invocation.queuedAt === 0) return 'warm';
   return pod.readyAt > invocation.queuedAt ? 'grown' : 'waited';
+}
+
+/** As many as anybody reads, of what a pod said. */
+function shownFaults(errors: HeaderPairs): HeaderPairs | null {
+  if (errors.length === 0) return null;
+  return errors
+    .slice(0, MAX_FAULTS)
+    .map(([path, message]) => [path.slice(0, MAX_FAULT_CHARS), message.slice(0, MAX_FAULT_CHARS)]);
 }
 
 function fallbackCode(outcome: Outcome): ErrorCode {

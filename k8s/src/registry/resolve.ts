@@ -126,6 +126,8 @@ function revisionOf(
     graceMs: spec.graceMs,
     maxRequestBytes: spec.maxRequestBytes,
     maxResultBytes: spec.maxResultBytes,
+    ...(spec.inputSchema && { inputSchema: spec.inputSchema }),
+    ...(spec.outputSchema && { outputSchema: spec.outputSchema }),
   };
   return createHash('sha256').update(canonical(running)).digest('hex').slice(0, 16);
 }

@@ -127,6 +127,8 @@ const ADMISSION: readonly ErrorCode[] = [
 const ATTEMPT: readonly ErrorCode[] = [
   'function_deleted',
   'bad_input',
+  'invalid_input',
+  'invalid_output',
   'function_error',
   'function_exited',
   'result_not_serializable',

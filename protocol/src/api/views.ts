@@ -53,6 +53,12 @@ export const ProblemSchema = Type.Object(
         description: 'What is wrong with a manifest: a dotted path and a sentence for each field.',
       }),
     ),
+    errors: Type.Optional(
+      Type.Array(Type.Object({ path: Type.String(), message: Type.String() }, closed), {
+        description:
+          'Fields that are wrong: a JSON Pointer into the value, and what is wrong there.',
+      }),
+    ),
   },
   { ...closed, description: 'Problem details (RFC 9457).' },
 );

@@ -36,6 +36,10 @@ export const stringMap = (
 export const kubernetesPart = (description: string) =>
   Type.Unsafe<KubernetesPart>({ type: 'object', ...openEnded, description });
 
+/** Judged by json-schema.ts, which a structural schema cannot say. */
+export const jsonSchema = (description: string) =>
+  Type.Optional(kubernetesPart(`${description} JSON Schema 2020-12.`));
+
 /** `500m`, `1`, `128Mi` */
 export const quantityMap = (description: string) =>
   Type.Unsafe<Record<string, string | number>>({

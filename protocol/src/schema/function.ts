@@ -2,7 +2,7 @@
 import { Type } from 'typebox';
 import { NAME_PATTERN } from '../names.ts';
 import { MAX_RETRIES, RETRY_CAUSES } from '../retry.ts';
-import { closed, maxReplicas, replicas } from './common.ts';
+import { closed, jsonSchema, maxReplicas, replicas } from './common.ts';
 import { EnvVar, Source } from './environment.ts';
 import { PodTemplateSchema } from './pod-template.ts';
 
@@ -111,6 +111,12 @@ export const FunctionSpecSchema = Type.Object(
         }),
       },
       { ...closed, default: {}, description: 'Bounds of what waits.' },
+    ),
+    inputSchema: jsonSchema(
+      'What inputs of a default-export handler must be: others are refused with 400 `invalid_input` before it is called.',
+    ),
+    outputSchema: jsonSchema(
+      'What its outputs must be, as JSON: another ends the call with 500 `invalid_output`.',
     ),
     rateLimit: Type.Optional(
       Type.Object(

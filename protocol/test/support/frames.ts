@@ -62,6 +62,7 @@ export const FRAMES: { [K in FrameKind]: fc.Arbitrary<Extract<Frame, { kind: K }
     body: fc.option(bytes),
     retryable: fc.boolean(),
     retryAfterMs: fc.option(uint),
+    errors: pairs,
   }),
   log: fc.record({
     kind: fc.constant('log' as const),
@@ -81,6 +82,8 @@ export const FRAMES: { [K in FrameKind]: fc.Arbitrary<Extract<Frame, { kind: K }
     maxResultBytes: uint,
     windowBytes: uint,
     logBytes: uint,
+    inputSchema: fc.string({ minLength: 1, maxLength: 400 }),
+    outputSchema: text,
   }),
   specialize: fc.record({
     kind: fc.constant('specialize' as const),

@@ -24,6 +24,8 @@ export function revisionOf(spec: FunctionSpec, baseDir: string, handlerDigest: s
     graceMs: spec.graceMs,
     maxRequestBytes: spec.maxRequestBytes,
     maxResultBytes: spec.maxResultBytes,
+    ...(spec.inputSchema && { inputSchema: spec.inputSchema }),
+    ...(spec.outputSchema && { outputSchema: spec.outputSchema }),
   };
   return createHash('sha256').update(JSON.stringify(running)).digest('hex').slice(0, 16);
 }

@@ -12,7 +12,7 @@ import type { KeyedClient } from '../idempotency/answers.ts';
 import type { Invocation, InvocationObserver } from '../invocation.ts';
 import { letGo } from '../let-go.ts';
 import type { Pod } from '../pod.ts';
-import type { Reply } from '../reply.ts';
+import { errorsOf, type Reply } from '../reply.ts';
 import type {
   AttemptRecord,
   ExecutionRecord,
@@ -122,6 +122,7 @@ export class Execution implements Reply, InvocationObserver {
     this.record.error = problem(code, detail, {
       executionId: id,
       ...(attempts > 0 && { attempts }),
+      ...errorsOf(invocation.faults),
     });
     this.endAttempt(code, detail);
     this.finish(isDeadLetter(code) ? 'dead_lettered' : statusOf(code));

@@ -24,6 +24,7 @@ export type Answer =
       readonly code: ErrorCode;
       readonly detail: string;
       readonly retryAfterSeconds: number;
+      readonly faults?: Answered['faults'];
     }
   /** It was accepted with this status. */
   | { readonly kind: 'accepted'; readonly status: string }
@@ -47,15 +48,19 @@ export function bytesOf(answer: Answer): number {
     case 'value':
       return answer.body.length;
     case 'raw': {
-      let bytes = answer.body.length;
-      for (const [name, value] of answer.headers) bytes += name.length + value.length + 64;
-      return bytes;
+      return answer.body.length + bytesOfPairs(answer.headers);
     }
     case 'failure':
-      return answer.detail.length;
+      return answer.detail.length + bytesOfPairs(answer.faults ?? []);
     default:
       return 0;
   }
+}
+
+function bytesOfPairs(pairs: HeaderPairs): number {
+  let bytes = 0;
+  for (const [name, value] of pairs) bytes += name.length + value.length + 64;
+  return bytes;
 }
 
 /** Tells it to one more client. */
@@ -70,7 +75,10 @@ export function tell(client: KeyedClient, first: Answered, answer: Answer): void
       client.end(first, answer.body.length === 0 ? null : answer.body);
       break;
     case 'failure':
-      client.fail(first, answer.code, answer.detail, answer.retryAfterSeconds);
+      client.fail(
+        { ...first, faults: answer.faults },
+        ...([answer.code, answer.detail, answer.retryAfterSeconds] as const),
+      );
       break;
     case 'accepted':
       client.accepted(first.id, first.traceparent, answer.status);

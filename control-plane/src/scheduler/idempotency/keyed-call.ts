@@ -219,7 +219,13 @@ export class KeyedCall extends TimerNode implements KeyedClient {
 
   fail(first: Answered, code: ErrorCode, detail: string, retryAfterSeconds = 0): void {
     this.client?.fail(first, code, detail, retryAfterSeconds);
-    const answer: Answer = { kind: 'failure', code, detail, retryAfterSeconds };
+    const answer: Answer = {
+      kind: 'failure',
+      code,
+      detail,
+      retryAfterSeconds,
+      faults: first.faults,
+    };
     const { state } = this;
     // Nothing was done for it that another attempt could do twice.
     if (state.kind === 'first' && (first.attempts === 0 || NEVER_KEPT.has(code))) {

@@ -154,10 +154,11 @@ export class Call implements KeyedClient, OpenRequest, PayloadMessages {
   private failWith(code: ErrorCode, detail: string, retryAfterSeconds = 0): void {
     if (this.ended) return;
     this.ended = true; // C1
-    const { id: executionId, traceparent, attempts } = this.answered ?? this.invocation;
+    const answered = this.answered ?? this.invocation;
+    const { id: executionId, traceparent, attempts, faults } = answered;
     const { replayed } = this;
     const failure = { executionId, traceparent, code, detail, attempts, retryAfterSeconds };
-    this.ports.fail(this, { ...failure, replayed });
+    this.ports.fail(this, { ...failure, replayed, faults });
   }
 
   private give(piece: Uint8Array, last: boolean): void {

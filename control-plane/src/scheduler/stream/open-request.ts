@@ -2,6 +2,7 @@
 
 import type { StreamMessage } from '@simmer/protocol/client-messages';
 import type { ErrorCode } from '@simmer/protocol/errors';
+import type { Answered } from '../reply.ts';
 import type { InboundBody } from './inbound-body.ts';
 import type { Outbox, Payload } from './outbox.ts';
 
@@ -25,6 +26,7 @@ export interface Failure {
   readonly detail: string;
   readonly attempts?: number;
   readonly retryAfterSeconds?: number;
+  readonly faults?: Answered['faults'];
   readonly replayed?: boolean;
 }
 

@@ -28,6 +28,7 @@ import { problem } from '@simmer/protocol/errors';
 import { type Access, Refused } from '../access/gate.ts';
 import type { Known } from '../access/known.ts';
 import { traceIdOf } from '../ids.ts';
+import { errorsOf } from '../reply.ts';
 import { TimerNode } from '../timing-wheel.ts';
 import type { TurnBatch } from '../turn-batch.ts';
 import type { WebSocket } from '../uws.ts';
@@ -125,7 +126,11 @@ export class StreamSocket extends TimerNode implements RequestPorts {
   private sendError(id: number, failure: Failure): void {
     const { code, detail, executionId, traceparent } = failure;
     const { attempts = 0, retryAfterSeconds = 0 } = failure;
-    const body = problem(code, detail, { executionId, ...(attempts > 0 && { attempts }) });
+    const body = problem(code, detail, {
+      executionId,
+      ...(attempts > 0 && { attempts }),
+      ...errorsOf(failure.faults),
+    });
     this.send({
       type: 'error',
       id,
