@@ -438,14 +438,14 @@ export const OPTIONS: readonly Option[] = [
     'callbacksMax',
     integer(1, 10_000_000, 'callbacks'),
     10_000,
-    'Callbacks that may be pending; one more goes to the dead letters at once.',
+    'Callbacks that may be pending; for one more, one of the function that has the most becomes a dead letter.',
   ),
   option(
     'callbacks-max-bytes',
     'callbacksMaxBytes',
     bytes(MIB, 1_024 * GIB),
     64 * MIB,
-    'Memory for the bodies of pending callbacks; what is over it goes to the dead letters at once.',
+    'Memory for the bodies of pending callbacks; what is over it becomes dead letters in the same way.',
   ),
   option(
     'execution-log-bytes',

@@ -28,6 +28,7 @@ import { Api } from './api.ts';
 import { logPodLine } from './backends/pod-log.ts';
 import { type Command, ProcessBackend } from './backends/process.ts';
 import { type CallbackParts, createCallbacks } from './callbacks/create.ts';
+import { readCallbackSecret } from './callbacks/signing.ts';
 import { systemClock } from './clock.ts';
 import type { Cluster } from './cluster.ts';
 import { FunctionWrites } from './function-writes.ts';
@@ -75,6 +76,7 @@ export class Control {
   private state: 'connecting' | 'standby' | 'reading' | 'running' | 'draining' = 'connecting';
   private parts: Parts | undefined;
   private cluster: Cluster | undefined;
+  private callbackSecret: Uint8Array | undefined;
   private readonly apiKeys: ApiKeys;
   /** null: JWTs are not taken. */
   private readonly tokens: Tokens | null;
@@ -120,6 +122,13 @@ export class Control {
         `management-port: cannot listen on ${where}: ${(error as Error).message}`,
       );
     }
+    if (config.callbackSecret !== '') {
+      try {
+        this.callbackSecret = readCallbackSecret(config.callbackSecret);
+      } catch (error) {
+        return this.failStart((error as Error).message);
+      }
+    }
     if (config.apiKeys !== '') {
       this.apiKeyFiles = new ApiKeyFiles({ path: config.apiKeys, log: this.log });
       try {
@@ -138,12 +147,7 @@ export class Control {
       if (!(await this.waitToLead(this.cluster))) return;
     }
     this.enter('reading');
-    let parts: Parts;
-    try {
-      parts = this.assemble();
-    } catch (error) {
-      return this.failStart((error as Error).message);
-    }
+    const parts = this.assemble();
     this.parts = parts;
     try {
       await parts.keeper.findPods();
@@ -212,11 +216,11 @@ export class Control {
         isLocal: (spec) => (spec.backend ?? config.backends[0]) === 'process',
       });
     const callbacks = createCallbacks({
+      secret: this.callbackSecret ?? cluster?.callbackSecret,
       ...{ config, log, send },
       countersOf: (key) =>
         new FunctionCounters(data.counters, keeper.pool(key)?.slot ?? OTHER_SLOT),
     });
-    if (cluster?.callbackSecret) callbacks.setSecret(cluster.callbackSecret);
     const api = new Api({
       ...{ pools: keeper, memory: data.counters, now: systemClock.now },
       callbackKey: callbacks.keyOf,

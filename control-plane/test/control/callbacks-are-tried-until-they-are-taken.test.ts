@@ -177,14 +177,47 @@ t.test('count and bytes are bounded; what is over them is given up untried', asy
   w.callbacks.deliver(callback('x-2', { body: new Uint8Array(50) }));
   w.callbacks.deliver(callback('x-3'));
   w.callbacks.deliver(callback('x-4', { body: new Uint8Array(1) }));
+  w.callbacks.deliver(callback('x-5', { body: new Uint8Array(61), functionKey: 'default/b' }));
   t.match(w.dead, [
     { id: 'x-2', reason: /no room/ },
     { id: 'x-4', reason: /no room/ },
+    { id: 'x-5', reason: /no room/ },
   ]);
   await w.end(TAKEN);
-  w.callbacks.deliver(callback('x-5', { body: new Uint8Array(1) }));
+  w.callbacks.deliver(callback('x-6', { body: new Uint8Array(1) }));
   t.equal(w.callbacks.pending, 2, 'there is room again');
 });
+
+t.test(
+  'who holds the most gives way: first what was tried in vain, then the youngest',
+  async (t) => {
+    const w = setUp({ maxCount: 12 });
+    const b = { functionKey: 'default/b' };
+    for (let i = 1; i <= 12; i++) w.callbacks.deliver(callback(`a-${i}`));
+    t.equal(w.sent.length, 8, 'one function to one receiver');
+    await w.end(AGAIN);
+    for (let i = 1; i <= 4; i++) w.callbacks.deliver(callback(`b-${i}`, b));
+    t.same(
+      w.dead.map(({ id, attempts }) => [id, attempts]),
+      [
+        ['a-1', 1],
+        ['a-12', 0],
+        ['a-11', 0],
+        ['a-10', 0],
+      ],
+      'what is under way stays',
+    );
+    t.equal(w.callbacks.pending, 12);
+    for (let i = 5; i <= 12; i++) w.callbacks.deliver(callback(`b-${i}`, b));
+    t.same(
+      w.dead.slice(4).map(({ id }) => id),
+      ['b-5', 'b-6', 'b-7', 'b-8', 'b-9', 'b-10', 'b-11', 'b-12'],
+      'all of a is under way: then it is its own function that gives way',
+    );
+    while (w.sent.length > 0) await w.end(TAKEN);
+    t.same(w.callbacks.pending, 0);
+  },
+);
 
 t.test('whatever happens, each ends once', async () => {
   const outcome = fc.constantFrom<AttemptOutcome>(TAKEN, AGAIN, failed('answered 404', false, 404));
@@ -201,7 +234,8 @@ t.test('whatever happens, each ends once', async () => {
         if ('deliver' in s) {
           const url = `https://${s.deliver % 3}.test/`;
           const body = new Uint8Array(s.deliver);
-          w.callbacks.deliver(callback(`x-${++made}`, { url, body }));
+          const functionKey = `default/${s.deliver % 2}`;
+          w.callbacks.deliver(callback(`x-${++made}`, { url, body, functionKey }));
         } else if ('outcome' in s) {
           w.sent.splice(s.pick % Math.max(1, w.sent.length), 1)[0]?.end(s.outcome);
           await turn();

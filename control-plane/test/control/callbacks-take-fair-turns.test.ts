@@ -55,6 +55,7 @@ t.test(
     const step = fc.oneof(
       fc.record({ push: fc.constant(true), functionKey: name('abc'), origin: name('xyz') }),
       fc.record({ push: fc.constant(false), pick: fc.nat() }),
+      fc.record({ drop: fc.nat() }),
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
@@ -84,6 +85,9 @@ t.test(
             const pushed = one(n, s.functionKey, s.origin);
             waiting.add(pushed);
             turns.push(pushed);
+          } else if ('drop' in s) {
+            const dropped = [...waiting][s.drop % Math.max(1, waiting.size)];
+            if (dropped !== undefined && waiting.delete(dropped)) turns.drop(dropped);
           } else if (running.length > 0) {
             turns.done(running.splice(s.pick % running.length, 1)[0] as One);
           }

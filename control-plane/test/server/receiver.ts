@@ -51,6 +51,11 @@ export class Receiver {
     return receiver;
   }
 
+  /** Ends all connections: what hangs fails. */
+  hangUp(): void {
+    this.server.closeAllConnections();
+  }
+
   get port(): number {
     return (this.server.address() as AddressInfo).port;
   }

@@ -30,6 +30,7 @@ else {
     for (const keys of others) {
       t.strictSame(keys.keys, first?.keys);
       t.equal(keys.caPem, first?.caPem);
+      t.strictSame(keys.callbackSecret, first?.callbackSecret);
       t.not(keys.certFile, first?.certFile);
     }
   });

@@ -8,7 +8,7 @@
  *
  * Invariants:
  *  C1. What `deliver` got ends once: delivered, dead-lettered, or, at the process's end, in a line of the log.
- *  C2. Never more than `maxCount` nor `maxBytes` are held; what comes on top goes to the dead letters untried.
+ *  C2. What is held is bounded (pending.ts); what there is no room for goes to the dead letters.
  *  C3. Every attempt of a callback carries the same Idempotency-Key, its execution's id; time and signature are the attempt's own.
  *  C4. Nothing of a URL is logged but its host: the rest may hold secrets.
  */
@@ -17,6 +17,7 @@ import type { CallbackTargets } from '../../shared/callback-targets.ts';
 import type { CallbackMessage, DeliveryAttempt } from '../../shared/messages.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
+import { Pending } from './pending.ts';
 import { type AttemptOutcome, decideDelivery } from './policy.ts';
 import type { CallbackRequest } from './sender.ts';
 import { callbackKey, signatureOf } from './signing.ts';
@@ -64,7 +65,9 @@ class Delivery {
   readonly functionKey: string;
   readonly origin: string;
   readonly since: number;
+  readonly bytes: number;
   readonly attempts: DeliveryAttempt[] = [];
+  state: 'queued' | 'sending' | 'waiting' = 'queued';
   /** While it waits for its next attempt. */
   timer: { cancel(): void } | undefined;
 
@@ -73,6 +76,7 @@ class Delivery {
     this.url = url;
     this.functionKey = callback.functionKey;
     this.origin = url.origin;
+    this.bytes = callback.body.length;
     this.since = since;
   }
 }
@@ -86,8 +90,7 @@ export class Callbacks {
     perLane: MAX_SENDING_OF_LANE,
   });
   /** Those that have not ended. */
-  private readonly live = new Set<Delivery>();
-  private bytes = 0;
+  private readonly held: Pending<Delivery>;
   /** On the clock; no attempt begins later. */
   private closesAt = Number.POSITIVE_INFINITY;
   private closed = false;
@@ -95,33 +98,38 @@ export class Callbacks {
 
   constructor(options: CallbacksOptions) {
     this.options = options;
+    this.held = new Pending(options);
   }
 
   /** Taken and not ended: how many, and the bytes of their bodies. */
   get pending(): number {
-    return this.live.size;
+    return this.held.count;
   }
   get pendingBytes(): number {
-    return this.bytes;
+    return this.held.bytes;
   }
 
   deliver(callback: Callback): void {
-    const { targets, clock, maxCount, maxBytes } = this.options;
+    const { targets, clock } = this.options;
     const parsed = targets.parse(callback.url);
     if (!parsed.ok) {
       this.bury(callback, '', [], `its URL ${parsed.reason}`);
       return;
     }
-    const { host } = parsed.url;
-    if (this.live.size >= maxCount || this.bytes + callback.body.length > maxBytes) {
-      const held = `${this.live.size} callbacks of ${this.bytes} bytes`;
-      this.bury(callback, host, [], `there is no room for it: ${held} are pending`); // C2
+    const delivery = new Delivery(callback, parsed.url, clock.now());
+    const held = `${this.held.count} callbacks of ${this.held.bytes} bytes`;
+    // C2
+    for (const gone of this.held.add(delivery)) {
+      gone.timer?.cancel();
+      if (gone !== delivery && gone.state === 'queued') this.turns.drop(gone);
+      const reason = `there was no room for it: ${held} were pending`;
+      this.bury(gone.callback, gone.url.host, gone.attempts, reason);
+    }
+    if (!this.held.has(delivery)) return;
+    if (this.closed) {
+      this.abandon(delivery);
       return;
     }
-    const delivery = new Delivery(callback, parsed.url, clock.now());
-    this.live.add(delivery);
-    this.bytes += callback.body.length;
-    if (this.closed) this.abandon(delivery);
     this.turns.push(delivery);
     this.pump();
   }
@@ -130,11 +138,11 @@ export class Callbacks {
   async close(graceMs: number): Promise<void> {
     const { clock, sender } = this.options;
     this.closesAt = clock.now() + graceMs;
-    for (const delivery of this.live) {
-      if (delivery.timer !== undefined) this.retry(delivery);
+    for (const delivery of this.held.all()) {
+      if (delivery.state === 'waiting') this.retry(delivery);
     }
     this.pump();
-    if (this.live.size > 0) {
+    if (this.held.count > 0) {
       let timer: { cancel(): void } | undefined;
       await new Promise<void>((resolve) => {
         this.onEmpty = resolve;
@@ -143,7 +151,7 @@ export class Callbacks {
       timer?.cancel();
     }
     this.closed = true;
-    for (const delivery of this.live) this.abandon(delivery);
+    for (const delivery of this.held.all()) this.abandon(delivery);
     await sender.close();
   }
 
@@ -156,6 +164,7 @@ export class Callbacks {
 
   private async attempt(delivery: Delivery): Promise<void> {
     const { callback, url } = delivery;
+    delivery.state = 'sending';
     const startedAt = this.options.clock.epoch();
     const outcome = await this.options.sender.send({
       url,
@@ -168,7 +177,7 @@ export class Callbacks {
     });
     this.turns.done(delivery);
     // It may have been abandoned meanwhile.
-    if (this.live.has(delivery)) this.settle(delivery, outcome);
+    if (this.held.has(delivery)) this.settle(delivery, outcome);
     this.pump();
   }
 
@@ -219,6 +228,7 @@ export class Callbacks {
     }
     const retryInMs = Math.round(delayMs);
     log.info({ ...fieldsOf(delivery), reason, retryInMs }, 'callback attempt failed');
+    delivery.state = 'waiting';
     delivery.timer = clock.after(delayMs, () => {
       this.retry(delivery);
       this.pump();
@@ -228,14 +238,14 @@ export class Callbacks {
   private retry(delivery: Delivery): void {
     delivery.timer?.cancel();
     delivery.timer = undefined;
+    delivery.state = 'queued';
     this.turns.push(delivery);
   }
 
   private end(delivery: Delivery): void {
     delivery.timer?.cancel();
-    this.live.delete(delivery);
-    this.bytes -= delivery.callback.body.length;
-    if (this.live.size === 0) this.onEmpty();
+    this.held.remove(delivery);
+    if (this.held.count === 0) this.onEmpty();
   }
 
   private bury(

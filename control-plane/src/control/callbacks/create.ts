@@ -7,10 +7,12 @@ import { systemClock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { Callbacks, MAX_SENDING_TO_ORIGIN } from './callbacks.ts';
 import { CallbackSender } from './sender.ts';
-import { callbackKey, randomCallbackSecret, readCallbackSecret } from './signing.ts';
+import { callbackKey, randomCallbackSecret } from './signing.ts';
 
 export interface CallbackPorts {
   readonly config: Config;
+  /** What the keys are derived from; absent: a random one, at the first use. */
+  readonly secret: Uint8Array | undefined;
   readonly log: Log;
   readonly send: (message: ToScheduler) => void;
   /** The function's, whether it is there or not. */
@@ -20,13 +22,11 @@ export interface CallbackPorts {
 export interface CallbackParts {
   readonly callbacks: Callbacks;
   keyOf(functionKey: string): string;
-  /** What the keys are derived from, where the configuration does not say: the cluster's. Before the first use. */
-  setSecret(secret: Uint8Array): void;
 }
 
-/** @throws {Error} for a person: the file of the secret is not there, or too short */
-export function createCallbacks({ config, log, send, countersOf }: CallbackPorts): CallbackParts {
-  let secret = config.callbackSecret === '' ? undefined : readCallbackSecret(config.callbackSecret);
+export function createCallbacks(ports: CallbackPorts): CallbackParts {
+  const { config, log, send, countersOf } = ports;
+  let { secret } = ports;
   function master(): Uint8Array {
     if (secret === undefined) {
       secret = randomCallbackSecret();
@@ -59,11 +59,5 @@ export function createCallbacks({ config, log, send, countersOf }: CallbackPorts
       send({ type: 'callback-dead', ...callback, attempts, reason });
     },
   });
-  return {
-    callbacks,
-    keyOf: (functionKey) => callbackKey(master(), functionKey),
-    setSecret(given) {
-      secret ??= given;
-    },
-  };
+  return { callbacks, keyOf: (functionKey) => callbackKey(master(), functionKey) };
 }

@@ -89,6 +89,16 @@ export class Turns<T extends Turn> {
     return undefined;
   }
 
+  /** It waits no longer; it must have waited. */
+  drop(one: T): void {
+    const group = this.groups.get(one.functionKey);
+    const lane = group?.lanes.get(one.origin);
+    if (group === undefined || lane === undefined) return;
+    lane.waiting.splice(lane.waiting.lastIndexOf(one), 1);
+    this.waiting--;
+    this.tidy(one, group, lane);
+  }
+
   /** It runs no longer. */
   done({ functionKey, origin }: T): void {
     const group = this.groups.get(functionKey);
@@ -100,6 +110,10 @@ export class Turns<T extends Turn> {
     const toOrigin = (this.origins.get(origin) ?? 0) - 1;
     if (toOrigin > 0) this.origins.set(origin, toOrigin);
     else this.origins.delete(origin);
+    this.tidy({ functionKey, origin }, group, lane);
+  }
+
+  private tidy({ functionKey, origin }: Turn, group: Group<T>, lane: Lane<T>): void {
     if (lane.running === 0 && lane.waiting.length === 0) group.lanes.delete(origin);
     if (group.lanes.size === 0) this.groups.delete(functionKey);
   }

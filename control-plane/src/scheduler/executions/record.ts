@@ -84,7 +84,8 @@ const OVERHEAD_BYTES = 1_024;
 const ATTEMPT_BYTES = 512;
 
 /** Memory that it takes: its bodies, and the rest by estimate. */
-export function bytesOf({ request, output, attempts }: ExecutionRecord): number {
+export function bytesOf(record: ExecutionRecord): number {
+  const { request, output, attempts, callbackUrl } = record;
   const bodies = (request?.body.length ?? 0) + (output?.length ?? 0);
-  return OVERHEAD_BYTES + attempts.length * ATTEMPT_BYTES + bodies;
+  return OVERHEAD_BYTES + attempts.length * ATTEMPT_BYTES + callbackUrl.length + bodies;
 }
