@@ -325,10 +325,12 @@ t.test('large bodies and large results', async (t) => {
   const echo = 'x'.repeat(300_000);
   const call = (text: string, key: string) =>
     simmer.invoke('actor', { runs, echo: text }, withKey(key));
-  const [first, second] = await Promise.all([call(echo, 'large'), call(echo, 'large')]);
+  // More than is copied for them in one turn.
+  const answers = await Promise.all(Array.from({ length: 40 }, () => call(echo, 'large')));
+  const [first] = answers as [Answer];
   t.equal(first.json.output.echo, echo);
-  t.same(second.body, first.body);
-  t.equal([first, second].filter(replayed).length, 1);
+  t.ok(answers.every(({ body }) => body.equals(first.body)));
+  t.equal(answers.filter(replayed).length, 39);
   t.same((await call(echo, 'large')).body, first.body);
   t.equal((await call(`${echo.slice(1)}y`, 'large')).status, 422);
   t.equal(simmer.runs(runs).length, 1);

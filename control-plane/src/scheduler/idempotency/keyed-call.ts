@@ -219,21 +219,16 @@ export class KeyedCall extends TimerNode implements KeyedClient {
 
   fail(first: Answered, code: ErrorCode, detail: string, retryAfterSeconds = 0): void {
     this.client?.fail(first, code, detail, retryAfterSeconds);
-    const answer: Answer = {
-      kind: 'failure',
-      code,
-      detail,
-      retryAfterSeconds,
-      faults: first.faults,
-    };
     const { state } = this;
+    const { faults } = first;
     // Nothing was done for it that another attempt could do twice.
     if (state.kind === 'first' && (first.attempts === 0 || NEVER_KEPT.has(code))) {
       this.owner.forget(state.entry);
-      this.tellFollowers(first, answer);
+      this.tellFollowers(first, { kind: 'failure', code, detail, retryAfterSeconds, faults });
       this.leave();
     } else {
-      this.finish(first, answer);
+      // To come again with the key would change nothing.
+      this.finish(first, { kind: 'failure', code, detail, retryAfterSeconds: 0, faults });
     }
   }
 
