@@ -78,6 +78,7 @@ async function serve(config: Config): Promise<void> {
     memory,
     {
       maxQueuedBytes: config.maxQueuedBytes,
+      maxSyncExecutions: config.executionsSyncMax,
       executions: {
         maxCount: config.executionsMax,
         maxBytes: config.executionsMaxBytes,
@@ -232,7 +233,7 @@ async function serve(config: Config): Promise<void> {
     const poll = setInterval(() => {
       if (scheduler.live > 0 && now() < giveUpAt) return;
       clearInterval(poll);
-      for (const fn of core.functions.all()) core.scheduler.giveUp(fn);
+      for (const fn of core.functions.everyone()) core.scheduler.giveUp(fn);
       // After the answers of this turn have been written.
       setImmediate(() => {
         logs.flush(post);

@@ -178,7 +178,7 @@ export const ERRORS = {
   execution_not_found: {
     status: 404,
     title: 'No such execution',
-    help: 'No asynchronous execution of this id is known: it never was, or is long gone.',
+    help: 'No execution of this id is known: it never was, or is long gone.',
   },
   execution_evicted: {
     status: 410,

@@ -51,6 +51,7 @@ export async function assemble(
   const ids = new ExecutionIds('bench');
   const limits = {
     maxQueuedBytes: 2 ** 30,
+    maxSyncExecutions: 10_000,
     executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
     idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
     callbackAllow: [],

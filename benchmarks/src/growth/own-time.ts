@@ -6,6 +6,7 @@
  * All populations live in it side by side and their rounds alternate, so that they share heap, compiled code and weather.
  */
 import type { Uws } from '@simmer/control-plane/dist/scheduler/uws.js';
+import { STREAM_PATH } from '@simmer/protocol/client-messages';
 import { decodeEach, encode, toMessages } from '@simmer/protocol/codec';
 import type { Frame } from '@simmer/protocol/frames';
 import { PROTOCOL_VERSION } from '@simmer/protocol/limits';
@@ -44,8 +45,9 @@ class FakeUws {
         return app;
       },
       any: () => app,
-      ws: (_path: string, handlers: Handlers) => {
-        this.pods = handlers;
+      // That of the public port is for clients.
+      ws: (path: string, handlers: Handlers) => {
+        if (path !== STREAM_PATH) this.pods = handlers;
         return app;
       },
       listen: (_host: string, _port: number, done: (socket: object) => void) => done({}),

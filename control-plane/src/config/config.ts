@@ -57,6 +57,8 @@ export interface Config {
   readonly executionsMax: number;
   readonly executionsMaxBytes: number;
   readonly executionsMaxAgeMs: number;
+  /** Synchronous executions of which is remembered how they ended. */
+  readonly executionsSyncMax: number;
   /** Idempotency keys kept: their number, bytes, and milliseconds after the end. */
   readonly idempotencyKeysMax: number;
   readonly idempotencyKeysMaxBytes: number;

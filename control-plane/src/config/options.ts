@@ -372,7 +372,14 @@ export const OPTIONS: readonly Option[] = [
     'executionsMaxAgeMs',
     milliseconds(1_000, 30 * DAY_MS),
     3_600_000,
-    'How long an asynchronous execution is kept after its end.',
+    'How long an execution is kept after its end.',
+  ),
+  option(
+    'executions-sync-max',
+    'executionsSyncMax',
+    integer(1, 200_000, 'executions'),
+    10_000,
+    'Synchronous executions that have ended of which is remembered how: 72 bytes each.',
   ),
   option(
     'idempotency-keys-max',

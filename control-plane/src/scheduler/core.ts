@@ -9,6 +9,7 @@ import { ExecutionLogs, type LogLimits } from './execution-logs.ts';
 import { EnvelopeChecks } from './executions/envelope-checks.ts';
 import { Executions } from './executions/executions.ts';
 import { MemoryStore, type MemoryStoreLimits } from './executions/memory-store.ts';
+import { SyncExecutions } from './executions/sync-executions.ts';
 import { FunctionTable } from './function-table.ts';
 import { Idempotency } from './idempotency/idempotency.ts';
 import type { KeyStoreLimits } from './idempotency/key-store.ts';
@@ -61,7 +62,9 @@ export function createCore(
   const targets = new CallbackTargets(limits.callbackAllow);
   const logs = new ExecutionLogs(limits.logs, wallClock);
   const store = new MemoryStore(limits.executions, wallClock, (id) => logs.forget(id));
-  const executions = new Executions(scheduler, store, {
+  const { maxAgeMs } = limits.executions;
+  const sync = new SyncExecutions(scheduler, functions, ids, wallClock, maxAgeMs);
+  const executions = new Executions(scheduler, store, sync, {
     wallClock,
     checkEnvelope: (body) => checks.check(body),
     callbackFault(url) {

@@ -1,6 +1,6 @@
 /** The functions by key and by the names that URLs give them: the one table that the warm path shares. */
 import { urlNameOfKey, warmPoolName } from '@simmer/protocol/names';
-import { allocateCounters, FunctionCounters } from '../shared/counters.ts';
+import { OTHER_SLOT } from '../shared/counters.ts';
 import type { FunctionRecord, FunctionsMessage } from '../shared/messages.ts';
 import { type FunctionOwner, FunctionState } from './function-state.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -9,6 +9,8 @@ export class FunctionTable implements FunctionOwner {
   private readonly byKey = new Map<string, FunctionState>();
   /** `echo` and `echo.default` both. */
   private readonly byName = new Map<string, FunctionState>();
+  /** Deleted, and not yet without pods and work. */
+  private readonly leaving = new Set<FunctionState>();
   private readonly scheduler: Scheduler;
   private readonly memory: SharedArrayBuffer;
 
@@ -27,6 +29,15 @@ export class FunctionTable implements FunctionOwner {
 
   all(): Iterable<FunctionState> {
     return this.byKey.values();
+  }
+
+  /** Those that were deleted and are not done yet as well. */
+  *everyone(): Iterable<FunctionState> {
+    yield* this.byKey.values();
+    for (const fn of this.leaving) {
+      if (fn.pods.size + fn.queue.length + fn.waiting.length === 0) this.leaving.delete(fn);
+      else yield fn;
+    }
   }
 
   apply(message: FunctionsMessage): void {
@@ -54,8 +65,9 @@ export class FunctionTable implements FunctionOwner {
     this.byKey.delete(key);
     for (const name of namesOf(key)) this.byName.delete(name);
     fn.deleted = true;
-    // Its block may be given to another function, while this one still serves what waits.
-    fn.counters = new FunctionCounters(allocateCounters(0), 0);
+    this.leaving.add(fn);
+    // Its block may be given to another function, while this one still serves what waits; the shared one never is.
+    if (fn.record.slot !== OTHER_SLOT) fn.counters = fn.counters.moved();
     const { pods, misses, ports } = this.scheduler;
     for (const pod of fn.pods) {
       pod.leaveWhenIdle = true;

@@ -19,7 +19,9 @@ import type { ErrorCode } from '@simmer/protocol/errors';
 import type { Form, HeaderPairs } from '@simmer/protocol/frames';
 import { ANYONE, type Caller } from '../shared/caller.ts';
 import type { PlacementKind } from '../shared/counters.ts';
+import type { EarlierAttempt } from './executions/sync-ring.ts';
 import type { FunctionState } from './function-state.ts';
+import { serialOfTrace } from './ids.ts';
 import type { Pod } from './pod.ts';
 import type { Reply } from './reply.ts';
 import { TimerNode } from './timing-wheel.ts';
@@ -54,6 +56,8 @@ export class Invocation extends TimerNode {
   readonly target: string;
   readonly headers: HeaderPairs;
   readonly traceparent: string;
+  /** ids.ts, `copyTrace`. */
+  readonly traceSerial: number;
   readonly reply: Reply;
   /** On the scheduler's clock, milliseconds. */
   readonly arrivedAt: number;
@@ -78,10 +82,16 @@ export class Invocation extends TimerNode {
   dispatchedAt = 0;
   /** Fields of its input or output that are wrong: JSON Pointers, and what is wrong with each. */
   faults: HeaderPairs | null = null;
+  /** While it waits. */
+  nextAttemptAt = 0;
   placement: PlacementKind | '' = '';
   /** Why the placement came about: the miss decision's reason, or '' for a warm slot. */
   placementReason = '';
   pod: Pod | null = null;
+  /** The pod of its last attempt, which may have ended. */
+  lastPod: Pod | null = null;
+  /** Of a synchronous one: the attempts before its last. */
+  earlier: EarlierAttempt[] | null = null;
   stream = 0;
   /** After the end: the pod is to be killed when the timer fires before the slot is free. */
   cancelSent = false;
@@ -119,6 +129,7 @@ export class Invocation extends TimerNode {
     this.target = target;
     this.headers = headers;
     this.traceparent = traceparent;
+    this.traceSerial = serialOfTrace(traceparent);
     this.reply = reply;
     this.arrivedAt = arrivedAt;
     this.deadlineAt = deadlineAt;

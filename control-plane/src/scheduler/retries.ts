@@ -49,6 +49,7 @@ export class Retries {
         retryInMs: Math.round(decision.delayMs),
       },
     });
+    if (invocation.observer === null) keepAttempt(invocation, code, detail, now);
     if (invocation.parts !== null) invocation.parts.forEach(letGo);
     invocation.parts = null;
     invocation.partBytes = 0;
@@ -61,7 +62,8 @@ export class Retries {
     invocation.observer?.onWaiting(code, detail, decision.delayMs);
     fn.waiting.push(invocation);
     fn.counters.addGauge('waiting', 1);
-    this.wait(invocation, now + decision.delayMs);
+    invocation.nextAttemptAt = now + decision.delayMs;
+    this.wait(invocation, invocation.nextAttemptAt);
   }
 
   /**
@@ -128,4 +130,16 @@ export class Retries {
   private wait(invocation: Invocation, until: number): void {
     this.scheduler.wheel.set(invocation, Math.min(until, invocation.deadlineAt));
   }
+}
+
+/** For the record of a synchronous call; an asynchronous one's observer keeps its own. */
+function keepAttempt(invocation: Invocation, code: ErrorCode, detail: string, now: number): void {
+  const { lastPod, placement, placementReason } = invocation;
+  if (lastPod === null || placement === '') return;
+  invocation.earlier ??= [];
+  invocation.earlier.push({
+    ...{ number: invocation.attempts, startedAt: invocation.dispatchedAt, endedAt: now },
+    ...{ pod: lastPod.id, backend: lastPod.backend, cold: lastPod.cold },
+    ...{ placement, placementReason, outcome: code, detail },
+  });
 }

@@ -16,6 +16,7 @@ import { HISTOGRAM, type PlacementKind, type ProcessCounters } from '../shared/c
 import type { LogLine, ToControl } from '../shared/messages.ts';
 import { type AdmissionInput, refuse, retryAfterSeconds } from './admission.ts';
 import type { ExecutionLogs } from './execution-logs.ts';
+import { OK, outcomeOf, SyncRing } from './executions/sync-ring.ts';
 import type { FunctionState } from './function-state.ts';
 import { type Invocation, type InvocationOwner, NO_BODY } from './invocation.ts';
 import { letGo } from './let-go.ts';
@@ -57,12 +58,16 @@ export interface SchedulerPorts {
 
 export interface SchedulerLimits {
   readonly maxQueuedBytes: number;
+  /** Synchronous executions of which is remembered how they ended. */
+  readonly maxSyncExecutions: number;
 }
 
 export class Scheduler implements InvocationOwner {
   readonly ports: SchedulerPorts;
   readonly wheel: TimingWheel;
   readonly counters: ProcessCounters;
+  /** Synchronous calls that have ended. */
+  readonly passed: SyncRing;
   private readonly limits: SchedulerLimits;
   /** Set once by core.ts: they refer to each other. */
   misses!: Misses;
@@ -86,6 +91,7 @@ export class Scheduler implements InvocationOwner {
     this.wheel = wheel;
     this.counters = counters;
     this.limits = limits;
+    this.passed = new SyncRing(limits.maxSyncExecutions);
   }
 
   /** Whether answers end their connections: clients are to come to another control plane. */
@@ -210,6 +216,7 @@ export class Scheduler implements InvocationOwner {
     invocation.attempts++;
     invocation.dispatchedAt = now;
     invocation.pod = pod;
+    invocation.lastPod = pod;
     invocation.stream = ++pod.lastStream;
     const kind = placementOf(invocation, pod);
     invocation.placement = kind;
@@ -308,6 +315,7 @@ export class Scheduler implements InvocationOwner {
       reply.end(invocation, body);
     }
     invocation.fn.counters.count('succeeded');
+    if (invocation.observer === null) this.passed.add(invocation, OK, now);
     this.ended(invocation, now);
   }
 
@@ -349,25 +357,38 @@ export class Scheduler implements InvocationOwner {
     const now = this.ports.now();
     invocation.reply.end(invocation, null);
     invocation.fn.counters.count('succeeded');
+    this.passed.add(invocation, OK, now);
     this.ended(invocation, now);
     this.cancelAttempt(invocation, 'cancelled', now);
   }
 
   // ---- ends --------------------------------------------------------------------------------------------------------
 
-  /** Ends it with an error; what still runs for it is cancelled (D1). `retryAfterSeconds`: where it is not for this to work out. */
-  fail(invocation: Invocation, code: ErrorCode, detail: string, retryAfterSeconds?: number): void {
+  /**
+   * Ends it with an error; what still runs for it is cancelled (D1). `retryAfterSeconds`: where it is not for this to work out;
+   * `isThere`: somebody hears of it.
+   */
+  fail(
+    invocation: Invocation,
+    code: ErrorCode,
+    detail: string,
+    retryAfterSeconds?: number,
+    isThere = true,
+  ): void {
     if (invocation.state === 'ended') return;
     const now = this.ports.now();
     const { state, fn } = invocation;
     if (state === 'queued') this.unqueue(invocation);
     else if (state === 'waiting') this.retries.leave(invocation);
-    if (state !== 'receiving') fn.counters.count('failed');
+    if (state !== 'receiving') {
+      fn.counters.count('failed');
+      if (invocation.observer === null) this.passed.add(invocation, outcomeOf(code), now);
+    }
     fn.counters.countError(code);
     if (!isRefusal(code) && !isDenial(code)) this.logFailure(invocation, code, detail, now);
     this.ended(invocation, now);
     if (state === 'streaming') invocation.reply.abort(invocation);
-    else if (code !== 'cancelled' || invocation.observer !== null) {
+    else if (isThere) {
       const again = isRefusal(code) || code === 'no_capacity';
       const retryAfter = again ? this.retryAfterSeconds(fn, code) : retryAfterSeconds;
       invocation.reply.fail(invocation, code, detail, retryAfter);
@@ -379,7 +400,13 @@ export class Scheduler implements InvocationOwner {
 
   /** The client hung up. A running attempt is told; nobody reads its result. */
   clientGone(invocation: Invocation): void {
-    this.fail(invocation, 'cancelled', 'The client closed its connection.');
+    const heard = invocation.observer !== null;
+    this.fail(invocation, 'cancelled', 'The client closed its connection.', undefined, heard);
+  }
+
+  /** By request, not by its client. */
+  cancel(invocation: Invocation): void {
+    this.fail(invocation, 'cancelled', 'It was cancelled by request.');
   }
 
   /** Its body has come, and it is not to run: whoever brought it answers its client. */

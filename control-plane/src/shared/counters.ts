@@ -246,6 +246,13 @@ export class FunctionCounters {
       sumSeconds: this.read(base + AT_SUM_MS) / 1000,
     };
   }
+  /** A block of its own, with what stands in this one. */
+  moved(): FunctionCounters {
+    const memory = allocateCounters(0);
+    const own = new FunctionCounters(memory, 0);
+    own.at.set(this.at.subarray(this.base, this.base + BLOCK_LENGTH), own.base);
+    return own;
+  }
   /** Before a block is given to another function. */
   reset(): void {
     this.at.fill(0, this.base, this.base + BLOCK_LENGTH);

@@ -5,6 +5,7 @@ import { bytesOf, type ExecutionRecord } from '../../src/scheduler/executions/re
 
 const BOOT = 'bootbootboot';
 const FIRST_PAGE = {
+  mode: '',
   mayRead: () => true,
   functionKey: '',
   status: '',
@@ -15,6 +16,7 @@ const FIRST_PAGE = {
 function record(n: number, bodyBytes = 0): ExecutionRecord {
   return {
     id: `${BOOT}-${n}`,
+    mode: 'async',
     functionKey: n % 2 === 0 ? 'default/even' : 'default/odd',
     status: 'queued',
     request: {

@@ -83,6 +83,7 @@ export class Harness {
   readonly lines: LogLine[] = [];
   readonly core: Core;
   readonly links = new Map<Pod, FakeLink>();
+  readonly executionIds = new ExecutionIds(BOOT_ID);
   private ids = 0;
 
   constructor(maxQueuedBytes = 1_000_000_000) {
@@ -98,13 +99,14 @@ export class Harness {
       allocateCounters(16),
       {
         maxQueuedBytes,
+        maxSyncExecutions: 50,
         executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
         idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
         callbackAllow: [],
         logs: { attemptBytes: 1_000, maxBytes: 100_000, syncMaxBytes: 100_000 },
         deadLetters: { maxCount: 100, maxBytes: 2 ** 24, maxTotalBytes: 2 ** 26 },
       },
-      new ExecutionIds(BOOT_ID),
+      this.executionIds,
     );
   }
 
@@ -205,7 +207,7 @@ export class Harness {
     const reply = new FakeReply();
     const invocation = new Invocation(
       scheduler,
-      `e-${++this.ids}`,
+      this.executionIds.next(),
       fn,
       options.raw ? 'raw' : 'value',
       '',

@@ -69,6 +69,7 @@ export class Plane {
       allocateCounters(16),
       {
         maxQueuedBytes: 2 ** 30,
+        maxSyncExecutions: 10_000,
         executions: { maxCount: 1_000, maxBytes: 2 ** 28, maxAgeMs: 3_600_000 },
         idempotency: { maxCount: 1_000, maxBytes: 2 ** 26, maxAgeMs: 3_600_000 },
         callbackAllow: [],

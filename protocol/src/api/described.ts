@@ -332,6 +332,7 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
     summary: 'Executions that are kept, newest first',
     parameters: [
       ofFunction,
+      query('mode', 'Only those of it.', Type.Enum(['sync', 'async'])),
       query('status', 'Only those with it.', Type.Enum([...views.EXECUTION_STATUSES])),
       ...page,
     ],

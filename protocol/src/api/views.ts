@@ -149,6 +149,10 @@ export const DeliverySchema = Type.Object(
 
 const executionFields = {
   executionId,
+  mode: Type.Enum(['sync', 'async'], {
+    description:
+      'Whether its caller waited for the result. Of a synchronous one no bodies are kept.',
+  }),
   function: urlName,
   status: Type.Enum([...EXECUTION_STATUSES]),
   traceId: Type.String({ pattern: '^[0-9a-f]{32}$' }),

@@ -159,7 +159,8 @@ export class Execution implements Reply, InvocationObserver {
   }
 }
 
-function statusOf(code: ErrorCode): ExecutionStatus {
+/** Of one that failed, and is no dead letter. */
+export function statusOf(code: ErrorCode): ExecutionStatus {
   if (code === 'timeout') return 'timed_out';
   return code === 'cancelled' ? 'cancelled' : 'failed';
 }

@@ -6,7 +6,13 @@ import { type Caller, may } from '../../shared/caller.ts';
 import type { ExecutionLogs } from '../execution-logs.ts';
 import type { HttpReply } from '../http-reply.ts';
 import type { Executions } from './executions.ts';
-import { EXECUTION_STATUSES, type ExecutionRecord, type ExecutionStatus } from './record.ts';
+import {
+  EXECUTION_MODES,
+  EXECUTION_STATUSES,
+  type ExecutionMode,
+  type ExecutionRecord,
+  type ExecutionStatus,
+} from './record.ts';
 import { documentOf, EXECUTION_ID, JSON_TYPE, viewOf, wholeNumber } from './view.ts';
 
 const MAX_WAIT_S = 60;
@@ -55,20 +61,27 @@ export class ExecutionsApi {
     }
     const record = await this.find(ports, id);
     if (record === undefined) return;
-    const answer = (): void => answerRecord(ports, record);
-    if (seconds === 0) answer();
-    else ports.onGone(this.executions.wait(id, seconds * 1_000, answer));
+    if (seconds === 0) return answerRecord(ports, record);
+    ports.onGone(
+      this.executions.wait(id, seconds * 1_000, () => void this.answerNow(ports, record)),
+    );
   }
 
   private async cancel(ports: ExecutionRequestPorts, id: string) {
     const record = await this.find(ports, id);
     if (record === undefined) return;
     if (this.executions.cancel(id)) {
-      answerRecord(ports, record);
+      await this.answerNow(ports, record);
     } else {
       const detail = `Execution ${id} has ended: ${record.status}.`;
       ports.reply.failWith(ports.requestId, '', 'execution_ended', detail);
     }
+  }
+
+  /** As it is now: the record of an asynchronous one changes, that of a synchronous one was made for who asked. */
+  private async answerNow(ports: ExecutionRequestPorts, record: ExecutionRecord): Promise<void> {
+    const now = record.mode === 'async' ? record : await this.find(ports, record.id);
+    if (now !== undefined) answerRecord(ports, now);
   }
 
   /** What it printed. Of a synchronous call there may be lines and no record. */
@@ -95,11 +108,15 @@ export class ExecutionsApi {
     const wanted = query.get('function') ?? '';
     const functionKey = wanted === '' ? '' : keyOfUrlName(wanted);
     const status = query.get('status') ?? '';
+    const mode = query.get('mode') ?? '';
     const limit = wholeNumber(query.get('limit') ?? String(DEFAULT_LIMIT), 1, MAX_LIMIT);
     const cursor = query.get('cursor') ?? '';
     if (functionKey === undefined) return badQuery(ports, 'function is not the name of one.');
     if (status !== '' && !EXECUTION_STATUSES.includes(status as ExecutionStatus)) {
       return badQuery(ports, `status must be one of ${EXECUTION_STATUSES.join(', ')}.`);
+    }
+    if (mode !== '' && !EXECUTION_MODES.includes(mode as ExecutionMode)) {
+      return badQuery(ports, `mode must be one of ${EXECUTION_MODES.join(', ')}.`);
     }
     if (limit === undefined) {
       return badQuery(ports, `limit must be a whole number from 1 to ${MAX_LIMIT}.`);
@@ -111,6 +128,7 @@ export class ExecutionsApi {
     const { records, next } = await this.executions.list({
       mayRead,
       ...{ functionKey, status: status as ExecutionStatus | '', limit, cursor },
+      mode: mode as ExecutionMode | '',
     });
     const body = { executions: records.map(viewOf), ...(next !== '' && { next }) };
     ports.reply.answer(ports.requestId, '', 200, JSON_TYPE, `${JSON.stringify(body)}\n`);
@@ -147,7 +165,7 @@ export function lookupFault(
     const detail = `Execution ${id} was kept by an earlier process, in memory.`;
     return { code: 'lost_in_restart', detail };
   }
-  const detail = 'No asynchronous execution of this id is known.';
+  const detail = 'No execution of this id is known.';
   return { code: 'execution_not_found', detail };
 }
 

@@ -1,5 +1,5 @@
 /**
- * Asynchronous executions: accepted, kept, found, waited for, cancelled.
+ * Executions: asynchronous ones accepted and kept; those and synchronous ones found, waited for, cancelled.
  *
  *   begin ──▶ (body comes) ──▶ submit: envelope checked ──▶ kept ──▶ placed ──▶ 202
  *
@@ -13,14 +13,17 @@ import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
 import type { Replayed } from '../dead-letters/dead-letters.ts';
 import type { ExecutionLetter } from '../dead-letters/letter.ts';
 import type { FunctionState } from '../function-state.ts';
-import { traceIdOf } from '../ids.ts';
+import { sequenceOf, traceIdOf } from '../ids.ts';
 import { Invocation } from '../invocation.ts';
 import type { Scheduler } from '../scheduler.ts';
 import { TimerNode } from '../timing-wheel.ts';
 import { type Asking, Execution, type ExecutionPorts } from './execution.ts';
 import type { ExecutionRecord, ExecutionRequest } from './record.ts';
-import type { ExecutionStore, Lookup } from './store.ts';
+import type { ExecutionFilter, ExecutionPage, ExecutionStore, Lookup } from './store.ts';
+import type { SyncExecutions } from './sync-executions.ts';
 import { documentOf } from './view.ts';
+
+const NO_PAGE: ExecutionPage = { records: [], next: '' };
 
 /** Requests that may wait for the end of an execution at once. */
 const MAX_WAITERS = 10_000;
@@ -39,13 +42,15 @@ export interface ExecutionsPorts {
 
 /** Whoever waits for an execution's end. */
 class Waiter extends TimerNode {
-  readonly execution: Execution;
+  readonly id: string;
+  readonly isSync: boolean;
   readonly tell: () => void;
   private readonly expire: (waiter: Waiter) => void;
 
-  constructor(execution: Execution, tell: () => void, expire: (waiter: Waiter) => void) {
+  constructor(id: string, isSync: boolean, tell: () => void, expire: (waiter: Waiter) => void) {
     super();
-    this.execution = execution;
+    this.id = id;
+    this.isSync = isSync;
     this.tell = tell;
     this.expire = expire;
   }
@@ -58,12 +63,20 @@ class Waiter extends TimerNode {
 export class Executions implements ExecutionPorts {
   private readonly scheduler: Scheduler;
   private readonly store: ExecutionStore;
+  private readonly sync: SyncExecutions;
   private readonly ports: ExecutionsPorts;
   private readonly live = new Map<string, Execution>();
-  private readonly waiters = new Map<Execution, Set<Waiter>>();
+  private readonly waiters = new Map<string, Set<Waiter>>();
   private waiting = 0;
+  private waitingForSync = 0;
 
-  constructor(scheduler: Scheduler, store: ExecutionStore, ports: ExecutionsPorts) {
+  constructor(
+    scheduler: Scheduler,
+    store: ExecutionStore,
+    sync: SyncExecutions,
+    ports: ExecutionsPorts,
+  ) {
+    this.sync = sync;
     this.scheduler = scheduler;
     this.store = store;
     this.ports = ports;
@@ -85,6 +98,7 @@ export class Executions implements ExecutionPorts {
     const createdAt = this.ports.wallClock();
     const record: ExecutionRecord = {
       id,
+      mode: 'async',
       functionKey: fn.key,
       status: 'queued',
       request: null,
@@ -199,48 +213,73 @@ export class Executions implements ExecutionPorts {
     return refused ?? { ok: true, executionId: newId, status: execution.record.status };
   }
 
-  get(id: string): Promise<Lookup> {
-    return this.store.get(id);
+  async get(id: string): Promise<Lookup> {
+    const found = await this.store.get(id);
+    return found === 'unknown' ? this.sync.get(id) : found;
   }
 
-  list: ExecutionStore['list'] = (filter) => this.store.list(filter);
+  async list(filter: ExecutionFilter): Promise<ExecutionPage> {
+    const { mode, limit } = filter;
+    const page = mode === 'sync' ? NO_PAGE : await this.store.list(filter);
+    const sync = mode === 'async' ? [] : this.sync.list({ ...filter, limit: limit + 1 });
+    const all = [...page.records, ...sync].sort((a, b) => sequenceOf(b.id) - sequenceOf(a.id));
+    const records = all.slice(0, limit);
+    const isLast = all.length === records.length && page.next === '';
+    return { records, next: isLast ? '' : (records.at(-1)?.id ?? '') };
+  }
 
   /** Calls back once it has ended, or after `ms`; at once where it has ended. Returns how to stop waiting. */
   wait(id: string, ms: number, tell: () => void): () => void {
-    const execution = this.live.get(id);
-    if (execution === undefined || this.waiting >= MAX_WAITERS) {
+    const isSync = !this.live.has(id);
+    if ((isSync && this.sync.live(id) === undefined) || this.waiting >= MAX_WAITERS) {
       tell();
       return () => {};
     }
-    const waiter = new Waiter(execution, tell, (due) => {
+    const waiter = new Waiter(id, isSync, tell, (due) => {
       this.leave(due);
       due.tell();
     });
-    let waiters = this.waiters.get(execution);
+    let waiters = this.waiters.get(id);
     if (waiters === undefined) {
       waiters = new Set();
-      this.waiters.set(execution, waiters);
+      this.waiters.set(id, waiters);
     }
     waiters.add(waiter);
     this.waiting++;
+    if (isSync) this.watchSync(1);
     this.scheduler.wheel.set(waiter, this.scheduler.ports.now() + ms);
     return () => this.leave(waiter);
   }
 
   /** False: it has ended, or is not there. */
   cancel(id: string): boolean {
-    const execution = this.live.get(id);
-    if (execution === undefined) return false;
-    this.scheduler.fail(execution.invocation, 'cancelled', 'It was cancelled by request.');
+    const invocation = this.live.get(id)?.invocation ?? this.sync.live(id);
+    if (invocation === undefined) return false;
+    this.scheduler.cancel(invocation);
     return true;
   }
 
   private leave(waiter: Waiter): void {
-    const waiters = this.waiters.get(waiter.execution);
+    const waiters = this.waiters.get(waiter.id);
     if (waiters?.delete(waiter) !== true) return;
     this.waiting--;
+    if (waiter.isSync) this.watchSync(-1);
     this.scheduler.wheel.clear(waiter);
-    if (waiters.size === 0) this.waiters.delete(waiter.execution);
+    if (waiters.size === 0) this.waiters.delete(waiter.id);
+  }
+
+  /** One more waits for a synchronous execution, or one less: only while there are any is each asked for its id. */
+  private watchSync(by: number): void {
+    this.waitingForSync += by;
+    const { passed } = this.scheduler;
+    passed.watcher = this.waitingForSync > 0 ? ({ id }) => this.tellWaiters(id) : null;
+  }
+
+  private tellWaiters(id: string): void {
+    for (const waiter of [...(this.waiters.get(id) ?? [])]) {
+      this.leave(waiter);
+      waiter.tell();
+    }
   }
 
   // ---- ExecutionPorts ----------------------------------------------------------------------------------------------
@@ -274,10 +313,7 @@ export class Executions implements ExecutionPorts {
         body: documentOf(record),
       });
     }
-    for (const waiter of [...(this.waiters.get(execution) ?? [])]) {
-      this.leave(waiter);
-      waiter.tell();
-    }
+    this.tellWaiters(record.id);
   }
 
   private keep(record: ExecutionRecord): void {

@@ -23,6 +23,9 @@ export const EXECUTION_STATUSES = [
 ] as const;
 export type ExecutionStatus = (typeof EXECUTION_STATUSES)[number];
 
+export const EXECUTION_MODES = ['sync', 'async'] as const;
+export type ExecutionMode = (typeof EXECUTION_MODES)[number];
+
 /** One attempt. Times are epoch milliseconds. */
 export interface AttemptRecord {
   /** From 1. */
@@ -53,6 +56,8 @@ export interface ExecutionRequest {
 
 export interface ExecutionRecord {
   readonly id: string;
+  /** Whether its caller waited for the result. Of a synchronous one no bodies are kept. */
+  readonly mode: ExecutionMode;
   /** namespace/name */
   readonly functionKey: string;
   status: ExecutionStatus;

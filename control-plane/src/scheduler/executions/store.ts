@@ -2,7 +2,7 @@
  * Where executions are kept. Asynchronous, so that a durable engine can take the place of the one in memory: what waits
  * for it never holds up the scheduler.
  */
-import type { ExecutionRecord, ExecutionStatus } from './record.ts';
+import type { ExecutionMode, ExecutionRecord, ExecutionStatus } from './record.ts';
 
 export interface ExecutionFilter {
   /** namespace/name; '' for all. */
@@ -11,6 +11,8 @@ export interface ExecutionFilter {
   readonly mayRead: (functionKey: string) => boolean;
   /** '' for all. */
   readonly status: ExecutionStatus | '';
+  /** '' for both. */
+  readonly mode: ExecutionMode | '';
   readonly limit: number;
   /** `next` of the page before; '' for the first. */
   readonly cursor: string;

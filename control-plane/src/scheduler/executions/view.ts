@@ -19,6 +19,7 @@ export const time = (ms: number): string => new Date(ms).toISOString();
 export function viewOf(record: ExecutionRecord) {
   return {
     executionId: record.id,
+    mode: record.mode,
     function: urlNameOfKey(record.functionKey),
     status: record.status,
     traceId: record.traceId,
