@@ -117,6 +117,8 @@ async function serve(config: Config): Promise<void> {
   const early = config.backends.includes('kubernetes') ? undefined : await openPodPort();
   let podPort = early?.port ?? config.podPort;
   const admin = new AdminRequests(core.wheel, now, post, () => core.pods.snapshot());
+  const tls =
+    config.tlsCert === '' ? undefined : { certFile: config.tlsCert, keyFile: config.tlsKey };
   const gate = new Gate(
     { asks: asksWhoCalls(config), tokens: config.jwtIssuer !== '' },
     { wheel: core.wheel, now, wallClock: Date.now, post },
@@ -127,6 +129,8 @@ async function serve(config: Config): Promise<void> {
     bootId,
     maxTimeoutMs: config.maxTimeoutMs,
     streamHeartbeatMs: config.streamHeartbeatMs,
+    corsOrigins: config.corsOrigins,
+    ...(tls && { tls }),
   });
 
   setInterval(() => core.wheel.advance(now()), TICK_MS);
@@ -157,6 +161,7 @@ async function serve(config: Config): Promise<void> {
     if (core.onMessage(message)) return;
     if (message.type === 'api-keys') gate.keys.apply(message);
     else if (message.type === 'token-verified') gate.tokens?.answered(message);
+    else if (message.type === 'certificate') useCertificate();
     else if (message.type === 'http-response') admin.answered(message);
     else if (message.type === 'started')
       void opened.then(() => listenToClients(message.managementPort));
@@ -169,6 +174,16 @@ async function serve(config: Config): Promise<void> {
     opened = openPodPort(tls).then(({ port }) => {
       podPort = port;
     });
+  }
+
+  function useCertificate(): void {
+    try {
+      if (tls) ingress.useCertificate(tls);
+    } catch (error) {
+      // It has changed again since it was found good: that is told, too.
+      const fields = { cert: config.tlsCert, reason: (error as Error).message };
+      logs.add({ level: 'error', message: 'certificate refused: the one before goes on', fields });
+    }
   }
 
   function listenToClients(managementPort: number): void {
@@ -200,6 +215,7 @@ async function serve(config: Config): Promise<void> {
     sendClients(address) {
       forwarder = new Forwarder({
         address,
+        ...(tls && { certificate: readFileSync(tls.certFile, 'utf8') }),
         now,
         newId: () => ids.next(),
         batch,

@@ -35,6 +35,11 @@ export interface Config {
   readonly podTlsSecret: string;
   readonly runtimeImage: string;
   readonly allowAnonymous: boolean;
+  /** Absolute paths of PEM files; both '' : plain HTTP. */
+  readonly tlsCert: string;
+  readonly tlsKey: string;
+  /** Of pages that may read answers. */
+  readonly corsOrigins: readonly string[];
   /** Absolute path of a file or folder of API keys; '' : none. */
   readonly apiKeys: string;
   /** '' : no JWTs. */
@@ -115,7 +120,9 @@ interface Given {
 class OptionError extends Error {}
 
 /** Paths, made absolute from where they were given. */
-const PATHS: ReadonlySet<keyof Config> = new Set(['functions', 'apiKeys', 'jwtJwks']);
+const PATHS: ReadonlySet<keyof Config> = new Set([
+  ...(['functions', 'apiKeys', 'jwtJwks', 'tlsCert', 'tlsKey'] as const),
+]);
 
 const BY_NAME = new Map(OPTIONS.map((o) => [o.name, o]));
 const BY_VARIABLE = new Map(OPTIONS.map((o) => [environmentName(o.name), o]));
@@ -286,6 +293,9 @@ function checkTogether(config: Config): void {
     throw new OptionError(
       `${name}: ${JSON.stringify(host)}: a bind beyond loopback needs API keys (--api-keys) or JWTs (--jwt-issuer), or --allow-anonymous`,
     );
+  }
+  if ((config.tlsCert === '') !== (config.tlsKey === '')) {
+    throw new OptionError('tls-cert and tls-key: one needs the other');
   }
   if (config.jwtIssuer !== '' && config.jwtAudience === '') {
     throw new OptionError(

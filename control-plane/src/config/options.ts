@@ -146,6 +146,11 @@ const backends = list(
   (text): text is Config['backends'][number] => BACKENDS.some((name) => name === text),
 );
 
+const origins = list(
+  'origins (https://example.org) separated by commas, or *',
+  (text): text is string => text === '*' || /^[a-z][a-z0-9+.-]*:\/\/[^\s/,A-Z]+$/.test(text),
+);
+
 /** RFC 1123. */
 const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const namespaces = list('names of namespaces, separated by commas', (text): text is string =>
@@ -288,6 +293,27 @@ export const OPTIONS: readonly Option[] = [
     flag,
     false,
     'Serve clients beyond loopback although nobody is authenticated. With keys it changes nothing: they are asked for.',
+  ),
+  option(
+    'tls-cert',
+    'tlsCert',
+    { ...folder, placeholder: 'FILE' },
+    '',
+    'Certificate of the port that clients connect to (PEM, the chain after the leaf): it speaks TLS then. Read again when it changes; open connections go on.',
+  ),
+  option(
+    'tls-key',
+    'tlsKey',
+    { ...folder, placeholder: 'FILE' },
+    '',
+    'Private key of `tls-cert` (PEM, without a passphrase).',
+  ),
+  option(
+    'cors-origins',
+    'corsOrigins',
+    origins,
+    [],
+    'Origins of web pages that may read answers (CORS), or `*`. Preflights are answered for raw calls, too, and the headers of handlers that say the same are replaced.',
   ),
   option(
     'api-keys',

@@ -98,8 +98,9 @@ function electionOf(api: Api, config: Config, log: Log): LeaderElection {
 }
 
 /** Pods and other control planes reach this one by the same host. */
-function clientAddressOf({ podAddress, port }: Config): string {
-  return podAddress === '' ? '' : `http://${new URL(podAddress).hostname}:${port}`;
+function clientAddressOf({ podAddress, port, tlsCert }: Config): string {
+  const scheme = tlsCert === '' ? 'http' : 'https';
+  return podAddress === '' ? '' : `${scheme}://${new URL(podAddress).hostname}:${port}`;
 }
 
 /** Whoever does not lead writes nothing. */

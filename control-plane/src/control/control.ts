@@ -20,10 +20,12 @@ import type {
   ToScheduler,
   VerifyTokenMessage,
 } from '../shared/messages.ts';
-import { ApiKeyFiles } from './access/api-key-files.ts';
+import { apiKeyFiles } from './access/api-key-files.ts';
 import { ApiKeys } from './access/api-keys.ts';
+import { certificateFiles } from './access/certificate-files.ts';
 import { guardOf } from './access/guard.ts';
 import { Tokens } from './access/tokens.ts';
+import type { WatchedFiles } from './access/watched-files.ts';
 import { Api } from './api.ts';
 import { logPodLine } from './backends/pod-log.ts';
 import { type Command, ProcessBackend } from './backends/process.ts';
@@ -80,7 +82,8 @@ export class Control {
   private readonly apiKeys: ApiKeys;
   /** null: JWTs are not taken. */
   private readonly tokens: Tokens | null;
-  private apiKeyFiles: ApiKeyFiles | undefined;
+  /** By the option that names them. */
+  private readonly files: readonly (readonly [string, WatchedFiles<unknown>])[];
   private refused = new Set<string>();
   private beat: NodeJS.Timeout | undefined;
   private reporting: NodeJS.Timeout | undefined;
@@ -92,6 +95,7 @@ export class Control {
     this.counters = new ProcessCounters(counters);
     this.apiKeys = new ApiKeys(options.send);
     this.tokens = tokensOf(config, this.log);
+    this.files = this.watchedFiles(config);
     const metrics = new Metrics({
       memory: counters,
       version: version(),
@@ -106,6 +110,20 @@ export class Control {
       metrics: () => ({ contentType: metrics.contentType, body: metrics.page() }),
       mayRead: guardOf(config, this.apiKeys, this.tokens),
     });
+  }
+
+  private watchedFiles({ apiKeys, tlsCert, tlsKey }: ControlThreadData['config']) {
+    const { log } = this;
+    const files: [string, WatchedFiles<unknown>][] = [];
+    if (apiKeys !== '') {
+      const keys = apiKeyFiles({ path: apiKeys, log }, (all) => this.apiKeys.set(all));
+      files.push(['api-keys', keys]);
+    }
+    if (tlsCert !== '') {
+      const changed = () => this.options.send({ type: 'certificate' });
+      files.push(['tls-cert', certificateFiles({ cert: tlsCert, key: tlsKey, log }, changed)]);
+    }
+    return files;
   }
 
   /** Sends `started`, or `start-failed` with what is wrong. */
@@ -129,12 +147,11 @@ export class Control {
         return this.failStart((error as Error).message);
       }
     }
-    if (config.apiKeys !== '') {
-      this.apiKeyFiles = new ApiKeyFiles({ path: config.apiKeys, log: this.log });
+    for (const [option, files] of this.files) {
       try {
-        await this.apiKeyFiles.start((keys) => this.apiKeys.set(keys));
+        await files.start();
       } catch (error) {
-        return this.failStart(`api-keys: ${(error as Error).message}`);
+        return this.failStart(`${option}: ${(error as Error).message}`);
       }
     }
     const { cluster } = this;
@@ -325,7 +342,7 @@ export class Control {
 
   private async close(): Promise<void> {
     clearInterval(this.reporting);
-    await this.apiKeyFiles?.close();
+    for (const [, files] of this.files) await files.close();
     for (const backend of this.parts?.backends ?? []) await backend.close();
     await this.cluster?.close();
     await this.management.close();

@@ -9,7 +9,14 @@
  *  F3. Who reads slowly is not read for: body and answer wait for each other's sockets.
  *  F4. `res` is never touched once the client has gone.
  */
-import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
+import {
+  type ClientRequest,
+  request as httpRequest,
+  type IncomingMessage,
+  type RequestOptions,
+} from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import type { ConnectionOptions } from 'node:tls';
 import { HOP_BY_HOP } from './hop-by-hop.ts';
 import { type House, HttpReply, statusLine } from './http-reply.ts';
 import type { TurnBatch } from './turn-batch.ts';
@@ -26,8 +33,10 @@ const NOT_PASSED_BACK: ReadonlySet<string> = new Set([
 const RETRY_AFTER_SECONDS = 1;
 
 export interface ForwarderOptions {
-  /** Of the leader's clients' port: an http URL; '' where it is not known, then all is refused. */
+  /** Of the leader's clients' port: an http or https URL; '' where it is not known, then all is refused. */
   readonly address: string;
+  /** PEM: the certificate that the leader shows, which is ours as well; with https. */
+  readonly certificate?: string;
   /** Milliseconds, monotonic. */
   now(): number;
   newId(): string;
@@ -41,14 +50,17 @@ export class Forwarder {
   /** When the last request came, on the clock of `now`; when this was made, before the first. */
   lastRequestAt: number;
   private readonly options: ForwarderOptions;
-  private readonly to: { readonly host: string; readonly port: string } | undefined;
+  private readonly to: RequestOptions | undefined;
+  private readonly request: typeof httpRequest;
 
   constructor(options: ForwarderOptions) {
     this.options = options;
     this.lastRequestAt = options.now();
+    this.request = options.address.startsWith('https:') ? httpsRequest : httpRequest;
     if (options.address !== '') {
       const { hostname, port } = new URL(options.address);
-      this.to = { host: hostname.replace(/^\[|\]$/g, ''), port };
+      const tls = options.certificate === undefined ? {} : pinned(options.certificate);
+      this.to = { host: hostname.replace(/^\[|\]$/g, ''), port, ...tls };
     }
   }
 
@@ -64,14 +76,14 @@ export class Forwarder {
     else exchange.send(this.open(req, this.to), hasBody(req));
   }
 
-  private open(req: HttpRequest, to: { host: string; port: string }): ClientRequest {
+  private open(req: HttpRequest, to: RequestOptions): ClientRequest {
     const query = req.getQuery();
     const headers: string[] = [];
     req.forEach((name, value) => {
       if (!NOT_PASSED_ON.has(name)) headers.push(name, asLatin1(value));
       else if (name === 'transfer-encoding') headers.push(name, 'chunked'); // nothing else gets here
     });
-    return httpRequest({
+    return this.request({
       ...to,
       // A connection each: one that was kept might be closed under its next request, which is not sent again (F1).
       agent: false,
@@ -111,7 +123,8 @@ class Exchange {
     // F1: without a connection nothing was sent.
     let connected = false;
     upstream.once('socket', (socket) => {
-      socket.once('connect', () => {
+      // With TLS nothing goes out before it is known who answers.
+      socket.once('encrypted' in socket ? 'secureConnect' : 'connect', () => {
         connected = true;
       });
     });
@@ -235,6 +248,11 @@ class Exchange {
     this.state = 'ended';
     this.onEnd();
   }
+}
+
+/** Whoever shows that very certificate (or one signed by it): the leader is reached by an address that no certificate bears. */
+function pinned(ca: string): ConnectionOptions {
+  return { ca, allowPartialTrustChain: true, checkServerIdentity: () => undefined };
 }
 
 function hasBody(req: HttpRequest): boolean {

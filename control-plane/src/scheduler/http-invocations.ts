@@ -12,6 +12,7 @@ import type { Form, HeaderPairs } from '@simmer/protocol/frames';
 import { keyOfUrlName } from '@simmer/protocol/names';
 import { MAX_RETRIES } from '@simmer/protocol/retry';
 import { type Access, Refused } from './access/access.ts';
+import type { Cors } from './access/cors.ts';
 import type { Gate } from './access/gate.ts';
 import { Known } from './access/known.ts';
 import { notAdmitted } from './access/may-call.ts';
@@ -42,16 +43,25 @@ export class HttpInvocations {
   private readonly executions: Executions;
   private readonly idempotency: Idempotency;
   private readonly gate: Gate;
+  private readonly cors: Cors | null;
   private readonly batch: TurnBatch;
   private readonly ids: ExecutionIds;
   private readonly maxTimeoutMs: number;
 
-  constructor(core: Core, gate: Gate, batch: TurnBatch, ids: ExecutionIds, maxTimeoutMs: number) {
+  constructor(
+    core: Core,
+    gate: Gate,
+    cors: Cors | null,
+    batch: TurnBatch,
+    ids: ExecutionIds,
+    maxTimeoutMs: number,
+  ) {
     this.scheduler = core.scheduler;
     this.functions = core.functions;
     this.executions = core.executions;
     this.idempotency = core.idempotency;
     this.gate = gate;
+    this.cors = cors;
     this.batch = batch;
     this.ids = ids;
     this.maxTimeoutMs = maxTimeoutMs;
@@ -81,7 +91,7 @@ export class HttpInvocations {
   ): FunctionState | undefined {
     const fn = this.functions.byUrlName(name);
     if (access instanceof Known && fn !== undefined) {
-      const no = notAdmitted(this.gate, access, fn.key, fn, this.scheduler.ports.now());
+      const no = notAdmitted(this.gate, access, fn.key, fn, this.scheduler.ports);
       if (no === undefined) return fn;
       this.refuse(res, req, this.ids.next(), '', no, null);
       return undefined;
@@ -99,7 +109,7 @@ export class HttpInvocations {
     // A stranger, and one who may not call it, are not told whether it is there.
     const reasonFor = (known: Access): Refused => {
       if (known instanceof Refused) return known;
-      return notAdmitted(this.gate, known, key ?? '', null, this.scheduler.ports.now()) ?? missing;
+      return notAdmitted(this.gate, known, key ?? '', null, this.scheduler.ports) ?? missing;
     };
     const pending = access instanceof Promise ? access.then(reasonFor) : null;
     const reason = access instanceof Known ? reasonFor(access) : missing;
@@ -182,7 +192,7 @@ export class HttpInvocations {
       return;
     }
 
-    const reply = new HttpReply(res, this.batch, method === 'HEAD', this.scheduler);
+    const reply = this.replyTo(res, req, method);
     const declared = chunked ? undefined : length;
     let keyed: KeyedCall | null = null;
     if (key !== '') {
@@ -253,7 +263,7 @@ export class HttpInvocations {
       if (invocation.state !== 'receiving') return;
       const no =
         known instanceof Known
-          ? notAdmitted(this.gate, known, fn.key, fn, this.scheduler.ports.now())
+          ? notAdmitted(this.gate, known, fn.key, fn, this.scheduler.ports)
           : known;
       if (known instanceof Known) invocation.caller = known.caller;
       if (no === undefined) return;
@@ -330,6 +340,12 @@ export class HttpInvocations {
     else submit();
   }
 
+  private replyTo(res: HttpResponse, req: HttpRequest, method: string): HttpReply {
+    const reply = new HttpReply(res, this.batch, method === 'HEAD', this.scheduler);
+    if (this.cors !== null) reply.shareWith(this.cors.headersFor(req.getHeader('origin')));
+    return reply;
+  }
+
   /** Answers what never became an invocation. What remains of the request's body is read and dropped. */
   private refuse(
     res: HttpResponse,
@@ -339,8 +355,7 @@ export class HttpInvocations {
     no: Refused,
     pending: Promise<Access> | null,
   ): void {
-    const isHead = req.getCaseSensitiveMethod() === 'HEAD';
-    const reply = new HttpReply(res, this.batch, isHead, this.scheduler);
+    const reply = this.replyTo(res, req, req.getCaseSensitiveMethod());
     res.onAborted(() => reply.onAborted());
     const trace = traceparent || newTraceparent();
     if (pending === null) reply.refuse(id, trace, no);

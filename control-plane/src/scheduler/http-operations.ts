@@ -6,6 +6,7 @@ import { MAX_OPERATION_BODY_BYTES, type Operation } from '@simmer/protocol/opera
 import { may } from '../shared/caller.ts';
 import { writeWaitMs } from '../shared/write-wait.ts';
 import { type Access, Refused } from './access/access.ts';
+import type { Cors } from './access/cors.ts';
 import type { Gate } from './access/gate.ts';
 import { KNOWN_ANYONE, type Known } from './access/known.ts';
 import { lacksScope } from './access/may-call.ts';
@@ -28,6 +29,7 @@ export class HttpOperations {
   private readonly executionsApi: ExecutionsApi;
   private readonly deadLettersApi: DeadLettersApi;
   private readonly gate: Gate;
+  private readonly cors: Cors | null;
   private readonly batch: TurnBatch;
   private readonly ids: ExecutionIds;
 
@@ -35,6 +37,7 @@ export class HttpOperations {
     core: Core,
     admin: AdminRequests,
     gate: Gate,
+    cors: Cors | null,
     batch: TurnBatch,
     ids: ExecutionIds,
     bootId: string,
@@ -44,14 +47,30 @@ export class HttpOperations {
     this.executionsApi = new ExecutionsApi(core.executions, bootId, core.scheduler.logs);
     this.deadLettersApi = new DeadLettersApi(core.deadLetters, bootId);
     this.gate = gate;
+    this.cors = cors;
     this.batch = batch;
     this.ids = ids;
+  }
+
+  /** Whether it was a preflight: a browser asks what a page may send, without credentials. No handler is asked. */
+  answersPreflight(res: HttpResponse, req: HttpRequest, cors: Cors): boolean {
+    // Not `getMethod`, which turns it to lower case for good.
+    if (req.getCaseSensitiveMethod() !== 'OPTIONS') return false;
+    const origin = req.getHeader('origin');
+    if (origin === '' || req.getHeader('access-control-request-method') === '') return false;
+    const reply = new HttpReply(res, this.batch, false, this.scheduler);
+    res.onAborted(() => reply.onAborted());
+    reply.shareWith(cors.headersFor(origin));
+    reply.addHeaders(cors.preflightHeaders(req.getHeader('access-control-request-headers')));
+    reply.answer(this.ids.next(), '', 204, '', '');
+    return true;
   }
 
   take(res: HttpResponse, req: HttpRequest): void {
     const method = req.getCaseSensitiveMethod();
     const path = req.getUrl();
     const reply = new HttpReply(res, this.batch, method === 'HEAD', this.scheduler);
+    if (this.cors !== null) reply.shareWith(this.cors.headersFor(req.getHeader('origin')));
     let gone = (): void => {};
     res.onAborted(() => {
       reply.onAborted();

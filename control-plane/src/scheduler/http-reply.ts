@@ -79,6 +79,7 @@ export class HttpReply implements KeyedClient, Flushable {
   private contentType = '';
   /** Further header lines of ours, each behind its CRLF. */
   private lines = '';
+  private isShared = false;
   private body: Uint8Array | string = '';
   private retryAfter = 0;
   private replayed = false;
@@ -175,6 +176,12 @@ export class HttpReply implements KeyedClient, Flushable {
   accepted(id: string, traceparent: string, status: string): void {
     const body = `${JSON.stringify({ executionId: id, status })}\n`;
     this.answer(id, traceparent, 202, JSON_TYPE, body, [['location', `/v1/executions/${id}`]]);
+  }
+
+  /** Headers that say which pages may read it. A handler's own are not passed on: two of them a browser takes for none. */
+  shareWith(headers: HeaderPairs): void {
+    this.addHeaders(headers);
+    this.isShared = true;
   }
 
   // ---- answers without an invocation -------------------------------------------------------------------------------
@@ -326,7 +333,9 @@ export class HttpReply implements KeyedClient, Flushable {
     const { res } = this;
     if (this.status !== 200) res.writeStatus(statusLine(this.status));
     for (const [name, value] of this.headers) {
-      if (!NOT_PASSED.has(name.toLowerCase())) res.writeHeader(name, value);
+      const key = name.toLowerCase();
+      if (NOT_PASSED.has(key) || (this.isShared && key.startsWith('access-control-'))) continue;
+      res.writeHeader(name, value);
     }
     let lines = this.executionId;
     if (this.traceId !== '') lines += `\r\nx-trace-id: ${this.traceId}`;

@@ -6,9 +6,11 @@
  *  N1. Every request is answered once, by the core's Reply or where it was refused; its X-Execution-Id names it in the log.
  *  (N2 to N4: http-invocations.ts)
  */
+import { Cors } from './access/cors.ts';
 import type { Gate } from './access/gate.ts';
 import { notAdmitted } from './access/may-call.ts';
 import type { AdminRequests } from './admin-requests.ts';
+import { ClientPort, type TlsFiles } from './client-port.ts';
 import type { Core } from './core.ts';
 import type { Forwarder } from './forwarder.ts';
 import { HttpInvocations } from './http-invocations.ts';
@@ -16,13 +18,7 @@ import { HttpOperations } from './http-operations.ts';
 import type { ExecutionIds } from './ids.ts';
 import { StreamServer } from './stream/stream-server.ts';
 import type { TurnBatch } from './turn-batch.ts';
-import {
-  type HttpRequest,
-  type HttpResponse,
-  listen,
-  type Uws,
-  type us_listen_socket,
-} from './uws.ts';
+import type { HttpRequest, HttpResponse, Uws, us_listen_socket } from './uws.ts';
 
 export interface IngressSettings {
   readonly host: string;
@@ -32,6 +28,10 @@ export interface IngressSettings {
   readonly maxTimeoutMs: number;
   /** Between two pings of a client's WebSocket. */
   readonly streamHeartbeatMs: number;
+  /** Of pages that may read answers: `scheme://host[:port]`, or `*`. */
+  readonly corsOrigins?: readonly string[];
+  /** Absent: plain HTTP. */
+  readonly tls?: TlsFiles;
 }
 
 const INVOKE = ':invoke';
@@ -42,6 +42,8 @@ export class Ingress {
   private readonly settings: IngressSettings;
   private readonly invocations: HttpInvocations;
   private readonly operations: HttpOperations;
+  private readonly cors: Cors | null;
+  private port: ClientPort | null = null;
   /** Clients' WebSockets. */
   readonly streams: StreamServer;
   private forwarder: Forwarder | null = null;
@@ -57,22 +59,30 @@ export class Ingress {
     const { bootId, maxTimeoutMs, streamHeartbeatMs: heartbeatMs } = settings;
     const { scheduler, functions, executions, idempotency } = core;
     this.settings = settings;
-    this.invocations = new HttpInvocations(core, gate, batch, ids, maxTimeoutMs);
-    this.operations = new HttpOperations(core, admin, gate, batch, ids, bootId);
+    this.cors = Cors.of(settings.corsOrigins ?? []);
+    this.invocations = new HttpInvocations(core, gate, this.cors, batch, ids, maxTimeoutMs);
+    this.operations = new HttpOperations(core, admin, gate, this.cors, batch, ids, bootId);
     this.streams = new StreamServer({
       ...{ scheduler, functions, executions, idempotency, gate, batch, ids },
       ...{ bootId, maxTimeoutMs, heartbeatMs },
-      notAdmitted: (known, key, fn) => notAdmitted(gate, known, key, fn, scheduler.ports.now()),
+      notAdmitted: (known, key, fn) => notAdmitted(gate, known, key, fn, scheduler.ports),
     });
   }
 
   listen(uws: Uws): Promise<{ socket: us_listen_socket; port: number }> {
-    const app = uws.App();
-    this.streams.serve(uws, app);
-    app.post('/v1/functions/:target', (res, req) => this.onFunctionPost(res, req));
-    app.any('/fn/*', (res, req) => this.onRaw(res, req));
-    app.any('/*', (res, req) => this.onOther(res, req));
-    return listen(uws, app, this.settings.host, this.settings.port);
+    const { host, port, tls = null } = this.settings;
+    this.port = new ClientPort(uws, (app) => {
+      this.streams.serve(uws, app);
+      app.post('/v1/functions/:target', (res, req) => this.onFunctionPost(res, req));
+      app.any('/fn/*', (res, req) => this.onRaw(res, req));
+      app.any('/*', (res, req) => this.onOther(res, req));
+    });
+    return this.port.listen(host, port, tls);
+  }
+
+  /** @throws where it is none; the one before goes on then */
+  useCertificate(tls: TlsFiles): void {
+    this.port?.use(tls);
   }
 
   /** From now on every request goes there: another control plane has taken over. */
@@ -101,6 +111,7 @@ export class Ingress {
       this.forwarder.take(res, req);
       return;
     }
+    if (this.cors !== null && this.operations.answersPreflight(res, req, this.cors)) return;
     const url = req.getUrl();
     const slash = url.indexOf('/', FN_PREFIX.length);
     const name = slash === -1 ? url.slice(FN_PREFIX.length) : url.slice(FN_PREFIX.length, slash);
@@ -111,7 +122,9 @@ export class Ingress {
   }
 
   private onOther(res: HttpResponse, req: HttpRequest): void {
-    if (this.forwarder === null) this.operations.take(res, req);
-    else this.forwarder.take(res, req);
+    if (this.forwarder !== null) this.forwarder.take(res, req);
+    else if (this.cors === null || !this.operations.answersPreflight(res, req, this.cors)) {
+      this.operations.take(res, req);
+    }
   }
 }

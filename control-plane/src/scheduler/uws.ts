@@ -8,13 +8,22 @@ import type * as UWS from 'uWebSockets.js';
 export type {
   HttpRequest,
   HttpResponse,
-  TemplatedApp,
   us_listen_socket,
   us_socket_context_t,
   WebSocket,
 } from 'uWebSockets.js';
 
-export type Uws = typeof UWS;
+/** With what its type definitions leave out: an app can hand the connections that it accepts to others of its kind. */
+export interface TemplatedApp extends UWS.TemplatedApp {
+  getDescriptor(): unknown;
+  addChildAppDescriptor(descriptor: unknown): void;
+  removeChildAppDescriptor(descriptor: unknown): void;
+}
+
+export type Uws = Omit<typeof UWS, 'App' | 'SSLApp'> & {
+  App(options?: UWS.AppOptions): TemplatedApp;
+  SSLApp(options: UWS.AppOptions): TemplatedApp;
+};
 
 export async function loadUws(maxHeaderBytes: number): Promise<Uws> {
   process.env['UWS_HTTP_MAX_HEADERS_SIZE'] = String(maxHeaderBytes);
@@ -24,7 +33,7 @@ export async function loadUws(maxHeaderBytes: number): Promise<Uws> {
 /** Binds `host:port` (0: any free port) and resolves with the listening socket. Rejects when the port is taken. */
 export function listen(
   uws: Uws,
-  app: UWS.TemplatedApp,
+  app: TemplatedApp,
   host: string,
   port: number,
 ): Promise<{ socket: UWS.us_listen_socket; port: number }> {

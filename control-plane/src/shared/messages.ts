@@ -219,6 +219,11 @@ export interface ApiKeysMessage {
   readonly remove: readonly string[];
 }
 
+/** There is another certificate in `tls-cert` and `tls-key`. */
+export interface CertificateMessage {
+  readonly type: 'certificate';
+}
+
 /** What a JWT was found to be. */
 export type TokenVerdict =
   | {
@@ -244,6 +249,7 @@ export type ToScheduler =
   | FunctionsMessage
   | ApiKeysMessage
   | TokenVerifiedMessage
+  | CertificateMessage
   | PodExpectedMessage
   | PodKeysMessage
   | PodStartedMessage

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { addApiKey, newApiKeyFile, textOfApiKeyFile } from '@simmer/protocol/api-keys';
 import t from 'tap';
-import { ApiKeyFiles } from '../../src/control/access/api-key-files.ts';
+import { apiKeyFiles } from '../../src/control/access/api-key-files.ts';
 import { ApiKeys } from '../../src/control/access/api-keys.ts';
 import { createLog } from '../../src/control/log.ts';
 import type { ApiKeysMessage } from '../../src/shared/messages.ts';
@@ -14,13 +14,13 @@ function setUp(t: { teardown(f: () => void): void }) {
   const lines: string[] = [];
   const log = createLog('info', { write: (line) => lines.push(line) });
   const sent: ApiKeysMessage[] = [];
-  const files = new ApiKeyFiles({ path: folder, log, pollMs: 5 });
   const keys = new ApiKeys((message) => sent.push(message));
+  const files = apiKeyFiles({ path: folder, log, pollMs: 5 }, (all) => keys.set(all));
   t.teardown(async () => {
     await files.close();
     rmSync(folder, { recursive: true });
   });
-  const start = () => files.start((all) => keys.set(all));
+  const start = () => files.start();
   return { folder, lines, sent, start, keys };
 }
 

@@ -14,6 +14,7 @@ import { RUNTIME_ENV, RUNTIME_NODE_FLAGS } from '@simmer/protocol/runtime-enviro
 import type { Test } from 'tap';
 import { Gate } from '../../src/scheduler/access/gate.ts';
 import { AdminRequests } from '../../src/scheduler/admin-requests.ts';
+import type { TlsFiles } from '../../src/scheduler/client-port.ts';
 import { type Core, createCore } from '../../src/scheduler/core.ts';
 import { Forwarder } from '../../src/scheduler/forwarder.ts';
 import { ExecutionIds } from '../../src/scheduler/ids.ts';
@@ -87,6 +88,7 @@ export class Plane {
     name = 'a',
     tls?: PodServerSettings['tls'],
     streamHeartbeatMs = 20_000,
+    clientTls?: TlsFiles,
   ): Promise<Plane> {
     const plane = new Plane(await loadUws(16_384), name);
     t.teardown(() => plane.stop());
@@ -106,6 +108,7 @@ export class Plane {
     );
     const ingress = new Ingress(core, admin, plane.gate, batch, plane.ids, {
       ...{ host, port: 0, bootId: name, maxTimeoutMs: 60_000, streamHeartbeatMs },
+      ...(clientTls && { tls: clientTls }),
     });
     plane.ingress = ingress;
     const clients = await ingress.listen(uws);
@@ -168,9 +171,11 @@ export class Plane {
     return forwarder;
   }
 
-  forwardTo(address: string): Forwarder {
+  /** `certificate`: with an https address. */
+  forwardTo(address: string, certificate?: string): Forwarder {
     const forwarder = new Forwarder({
       ...{ address, now: () => performance.now(), newId: () => 'x-1' },
+      ...(certificate !== undefined && { certificate }),
       batch: this.batch,
       house: this.core.scheduler,
     });

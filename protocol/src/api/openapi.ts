@@ -34,6 +34,9 @@ type Headers = Readonly<Record<string, string>>;
 const EVERY_ANSWER: Headers = {
   'X-Execution-Id': 'Of the invocation, or of this request; it stands in the log.',
   'X-Trace-Id': 'The trace of the invocation.',
+  'Access-Control-Allow-Origin': 'With `cors-origins`, where they cover the request.',
+  'Access-Control-Expose-Headers': 'With `cors-origins`, where they cover the request.',
+  Vary: 'With `cors-origins`: Origin.',
 };
 
 /** Of the limit that was met, with `rate_limited`. */

@@ -1,20 +1,16 @@
 /**
- * The API keys of a file, or of a folder as the mount of a Kubernetes Secret is one, read again when they change.
- *
- * Level-triggered: looked at once a second, by `stat` through all links, so that a Secret's swap of `..data`, a file that
- * is written anew and one that is replaced are all the same; no watch can be lost.
+ * The API keys of a file, or of a folder as the mount of a Kubernetes Secret is one.
  *
  * Invariants:
- *  1. A version that cannot be read, or is wrong, changes nothing: the one before goes on. It is told once.
- *  2. No log line has a part of a file's content in it.
+ *  1. No log line has a part of a file's content in it.
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ApiKeyEntry, parseApiKeyFile } from '@simmer/protocol/api-keys';
 import { parse as parseYaml } from 'yaml';
 import type { Log } from '../log.ts';
+import { WatchedFiles } from './watched-files.ts';
 
-const POLL_MS = 1_000;
 /** A hundred times ten thousand keys. */
 const MAX_FILE_BYTES = 268_435_456;
 const SUFFIX = /\.(ya?ml|json)$/;
@@ -31,59 +27,20 @@ export interface ApiKeyFilesOptions {
   readonly pollMs?: number;
 }
 
-export class ApiKeyFiles {
-  private readonly options: ApiKeyFilesOptions;
-  private signature = '';
-  private timer: NodeJS.Timeout | undefined;
-  private reading: Promise<void> | undefined;
-  private closed = false;
-
-  constructor(options: ApiKeyFilesOptions) {
-    this.options = options;
-  }
-
-  /** @throws where they cannot be read now: a mistyped path is to stop the start. */
-  async start(onKeys: (keys: readonly PepperedKey[]) => void): Promise<void> {
-    const { path } = this.options;
-    const files = await list(path);
-    this.signature = await signatureOf(files);
-    onKeys(await readAll(path, files));
-    this.pollAfter(onKeys);
-  }
-
-  async close(): Promise<void> {
-    this.closed = true;
-    clearTimeout(this.timer);
-    await this.reading;
-  }
-
-  private pollAfter(onKeys: (keys: readonly PepperedKey[]) => void): void {
-    if (this.closed) return;
-    this.timer = setTimeout(() => {
-      this.reading = this.look(onKeys).finally(() => this.pollAfter(onKeys));
-    }, this.options.pollMs ?? POLL_MS);
-  }
-
-  private async look(onKeys: (keys: readonly PepperedKey[]) => void): Promise<void> {
-    const { path, log } = this.options;
-    let signature = 'unreadable';
-    try {
-      const files = await list(path);
-      signature = await signatureOf(files);
-      if (signature === this.signature) return;
-      const keys = await readAll(path, files);
-      // Written to meanwhile: what was read may be half of it. The next look sees whether it was whole.
-      if ((await signatureOf(files)) !== signature) return;
-      this.signature = signature;
+export function apiKeyFiles(
+  { path, log, pollMs }: ApiKeyFilesOptions,
+  onKeys: (keys: readonly PepperedKey[]) => void,
+): WatchedFiles<readonly PepperedKey[]> {
+  return new WatchedFiles({
+    list: () => list(path),
+    read: (files) => readAll(path, files),
+    apply(keys, isFirst) {
       onKeys(keys);
-      log.info({ path, keys: keys.length }, 'API keys read again');
-    } catch (error) {
-      if (signature === this.signature) return;
-      this.signature = signature;
-      const reason = (error as Error).message;
-      log.error({ path, reason }, 'API keys refused: those before go on'); // 1
-    }
-  }
+      if (!isFirst) log.info({ path, keys: keys.length }, 'API keys read again');
+    },
+    refused: (reason) => log.error({ path, reason }, 'API keys refused: those before go on'),
+    ...(pollMs !== undefined && { pollMs }),
+  });
 }
 
 /** The file, or those in the folder. */
@@ -92,11 +49,6 @@ async function list(path: string): Promise<string[]> {
   const names = (await readdir(path)).filter((n) => !n.startsWith('.') && SUFFIX.test(n)).sort();
   if (names.length === 0) throw new Error(`${path} has no .yaml, .yml or .json file`);
   return names.map((name) => join(path, name));
-}
-
-async function signatureOf(files: readonly string[]): Promise<string> {
-  const stats = await Promise.all(files.map((file) => stat(file, { bigint: true })));
-  return stats.map((s, i) => `${files[i]}:${s.ino}:${s.size}:${s.mtimeNs}:${s.ctimeNs}`).join('\n');
 }
 
 async function readAll(path: string, files: readonly string[]): Promise<PepperedKey[]> {
@@ -125,7 +77,7 @@ function contentOf(text: string, where: string): unknown {
     try {
       return parseYaml(text, { prettyErrors: false });
     } catch {
-      throw new Error(`${where}it is neither JSON nor YAML`); // 2: a parser's message quotes the text
+      throw new Error(`${where}it is neither JSON nor YAML`); // 1: a parser's message quotes the text
     }
   }
 }

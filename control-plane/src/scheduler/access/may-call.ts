@@ -8,17 +8,17 @@ import type { Known } from './known.ts';
 
 /**
  * Why it may not; takes one call off the limits. `key`: of the function, '' where its name is none; `fn`: null where there is none.
- * `now`: on the scheduler's clock.
+ * The scheduler's clock is read only where there is a limit.
  */
 export function notAdmitted(
   gate: Gate,
   known: Known,
   key: string,
   fn: FunctionState | null,
-  now: number,
+  clock: { now(): number },
 ): Refused | undefined {
   if (known.bucket !== null) {
-    const no = gate.limit(known, now);
+    const no = gate.limit(known, clock.now());
     if (no !== undefined) return no;
   }
   if (key !== '' && !known.mayInvoke(key)) {
@@ -26,6 +26,7 @@ export function notAdmitted(
     return new Refused('forbidden', `Its function patterns do not cover ${urlNameOfKey(key)}.`);
   }
   if (fn === null || fn.bucket === null) return undefined;
+  const now = clock.now();
   if (fn.bucket.take(now)) return undefined;
   fn.counters.countError('rate_limited');
   return rateLimited('All callers of the function together', fn.bucket, now);
