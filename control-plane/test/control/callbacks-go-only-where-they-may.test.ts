@@ -1,6 +1,10 @@
 import type { LookupAddress } from 'node:dns';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { makeCertificates } from '../../../runtime/test/certificates.ts';
 import { CallbackSender } from '../../src/control/callbacks/sender.ts';
 import { allowedTargetOf, CallbackTargets } from '../../src/shared/callback-targets.ts';
 import { hang, ok, Receiver, status } from '../server/receiver.ts';
@@ -199,6 +203,40 @@ t.test('a redirect is resolved and judged as any URL', async (t) => {
   });
   t.same(asked, ['good.test', 'private.test']);
   t.equal(target.received.length, 0);
+});
+
+t.test('https: the name is proved, and nothing falls back to http', async (t) => {
+  const { ca, cert, key } = await makeCertificates('good.test');
+  setDefaultCACertificates([...getCACertificates('default'), ca]);
+  const plain = await Receiver.start(t);
+  let location = '';
+  const server = createServer({ cert, key }, (request, response) => {
+    request.resume();
+    response.writeHead(location === '' ? 204 : 308, location === '' ? {} : { location }).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  const { send } = senderOf(
+    t,
+    {
+      'good.test': () => [LOOPBACK],
+      'other.test': () => [LOOPBACK],
+      'private.test': () => [LOOPBACK],
+    },
+    ['good.test', 'other.test'],
+  );
+  t.match(await send(`https://good.test:${port}/`), { kind: 'delivered', status: 204 });
+  t.match(await send(`https://other.test:${port}/`), { retryable: true, reason: /CERT|altnames/ });
+  t.match(await send(`https://private.test:${port}/`), { retryable: false, status: null });
+  location = `http://good.test:${plain.port}/`;
+  t.match(await send(`https://good.test:${port}/`), { retryable: false, reason: /https to http/ });
+  t.equal(plain.received.length, 0);
+  location = `https://good.test:${port}/again`;
+  t.match(await send(`http://good.test:${plain.port}/`), { kind: 'delivered' });
 });
 
 t.test('names that take long to resolve hold up few, and each is asked for once', async (t) => {

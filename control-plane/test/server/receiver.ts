@@ -8,6 +8,7 @@ import {
 } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Test } from 'tap';
+import { eventually } from './simmer.ts';
 
 export interface Received {
   readonly method: string;
@@ -86,3 +87,7 @@ export class Receiver {
     this.answering(response, received, this.received.length);
   }
 }
+
+/** The callback of this execution, once it has come; `nth`: from 1. */
+export const arrival = (receiver: Receiver, id: string, nth = 1): Promise<Received> =>
+  eventually(`callback ${nth} of ${id}`, () => receiver.of(id)[nth - 1]);

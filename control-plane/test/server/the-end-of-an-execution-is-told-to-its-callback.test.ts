@@ -1,9 +1,6 @@
 import { createHmac } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import t from 'tap';
-import { hang, type Received, Receiver, status } from './receiver.ts';
+import { arrival, hang, type Received, Receiver, status } from './receiver.ts';
 import { eventually, Simmer } from './simmer.ts';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
@@ -31,9 +28,6 @@ async function enqueue(
   t.equal(code, 202);
   return json.executionId;
 }
-
-const arrival = (receiver: Receiver, id: string, nth = 1): Promise<Received> =>
-  eventually(`callback ${nth} of ${id}`, () => receiver.of(id)[nth - 1]);
 
 async function verify(received: Received, name = 'actor'): Promise<void> {
   const { json } = await simmer.request(`/v1/functions/${name}/callback-key`);
@@ -66,6 +60,25 @@ t.test('it gets what GET answers, signed, and one trace leads to it', async (t) 
   await eventually('the handler is in the log', () =>
     simmer.logs().some((l) => l.message === 'the handler was here' && l['traceId'] === TRACE),
   );
+});
+
+t.test('one trace leads through every attempt, its log, the record and the callback', async (t) => {
+  const receiver = await Receiver.start(t);
+  const trace = '4bf92f3577b34da6a3ce929d0e0e4736';
+  const traceparent = `00-${trace}-00f067aa0ba902b7-01`;
+  const input = { log: 'an attempt was here', error: 'on purpose' };
+  const id = await enqueue({ input, callbackUrl: receiver.url() }, 'actor', {
+    ...{ traceparent, 'x-max-retries': '2' },
+  });
+  const { headers, json } = await arrival(receiver, id);
+  t.equal(headers['traceparent'], traceparent);
+  t.match(json, { traceId: trace, attempts: { length: 3 } });
+  const lines = await eventually('each attempt is in the log', () => {
+    const of = simmer.logs().filter((l) => l['executionId'] === id);
+    return of.filter((l) => l.message === 'an attempt was here').length === 3 && of;
+  });
+  t.ok(lines.length >= 6, 'with what became of each');
+  for (const line of lines) t.equal(line['traceId'], trace, line.message);
 });
 
 t.test('whatever its end is: failed, timed out, cancelled; large or small', async (t) => {
@@ -258,118 +271,4 @@ t.test('redirects are followed where they may lead, and no further', async (t) =
     );
     t.match(line['reason'], reason);
   }
-});
-
-t.test('a receiver that hangs stops nobody else: neither its function nor others', async (t) => {
-  const hanging = await Receiver.start(t, hang);
-  const good = await Receiver.start(t);
-  const slow = await Receiver.start(t, (response) => {
-    // A body that never ends, whose status has said all.
-    response.writeHead(200);
-    response.write('x');
-  });
-  const patient = await Simmer.start(
-    t,
-    ['actor', 'other'].map((name) => ({ name, spec: { minReplicas: 1 } })),
-    { flags: ['--callback-allow', '127.0.0.1', '--callback-timeout-ms', '300000'] },
-  );
-  const post = async (callbackUrl: string, name = 'actor'): Promise<string> => {
-    const body = JSON.stringify({ callbackUrl });
-    return (await patient.request(`/v1/functions/${name}:enqueue`, { body })).json.executionId;
-  };
-  const stuck: string[] = [];
-  for (let i = 0; i < 40; i++) stuck.push(await post(hanging.url()));
-  await eventually('they hang', () => hanging.received.length >= 8);
-  for (const name of ['actor', 'other']) await arrival(good, await post(good.url(), name));
-  const endless = await post(slow.url());
-  await arrival(slow, endless);
-  await eventually('the others are taken', async () => {
-    return (await patient.metric('simmer_callbacks_pending')) === 40;
-  });
-  t.equal(hanging.received.length, 8, 'and those still hang');
-  t.equal(slow.of(endless).length, 1, 'taken with its status');
-  const sentAgain = hanging.received.map(({ headers }) => headers['x-execution-id'] as string);
-  hanging.answering = (response) => void response.end();
-  hanging.hangUp();
-  for (const id of sentAgain) await arrival(hanging, id, 2);
-  for (const id of stuck) await arrival(hanging, id);
-  await eventually('all are taken', async () => {
-    return (await patient.metric('simmer_callbacks_pending')) === 0;
-  });
-  t.equal(await patient.metric('simmer_callbacks_delivered_total'), 43);
-  t.equal(await patient.metric('simmer_callback_attempts_failed_total'), 8);
-  t.equal(await patient.metric('simmer_callback_delivery_seconds_count'), 43);
-});
-
-t.test('where there is no room, who holds the most gives way, and is told', async (t) => {
-  const hanging = await Receiver.start(t, hang);
-  const good = await Receiver.start(t);
-  const small = await Simmer.start(
-    t,
-    ['actor', 'other'].map((name) => ({ name, spec: { minReplicas: 1 } })),
-    { flags: ['--callback-allow', '127.0.0.0/8', '--callbacks-max', '9'] },
-  );
-  const post = async (callbackUrl: string, name = 'actor'): Promise<string> => {
-    const body = JSON.stringify({ callbackUrl });
-    return (await small.request(`/v1/functions/${name}:enqueue`, { body })).json.executionId;
-  };
-  const dead = () => small.logs().filter((l) => l.message === 'callback dead-lettered');
-  const ids: string[] = [];
-  for (let i = 0; i < 9; i++) ids.push(await post(hanging.url()));
-  await eventually('eight are under way, and one waits', () => hanging.received.length === 8);
-  const tenth = await post(hanging.url());
-  await eventually('it is told', () => dead().length === 1);
-  t.match(dead(), [{ executionId: tenth, attempts: 0, reason: /no room/ }]);
-  await arrival(good, await post(good.url(), 'other'));
-  await eventually('it is told', () => dead().length === 2);
-  t.match(dead()[1], { executionId: ids[8], function: 'default/actor', reason: /no room/ });
-  for (const id of [tenth, ids[8]]) {
-    const { status: code, json } = await small.request(`/v1/dead-letters/${id}-callback`);
-    t.match([code, json.error.code, json.attempts], [200, 'callback_failed', []]);
-  }
-});
-
-t.test('a shutdown tells what it can, and the log of the rest', async (t) => {
-  const hanging = await Receiver.start(t, hang);
-  const good = await Receiver.start(t);
-  const ending = await Simmer.start(t, [{ name: 'actor', spec: { minReplicas: 1 } }], {
-    flags: ['--callback-allow', '127.0.0.1', '--shutdown-grace-ms', '200'],
-  });
-  const post = async (input: unknown, callbackUrl: string): Promise<string> => {
-    const body = JSON.stringify({ input, callbackUrl });
-    return (await ending.request('/v1/functions/actor:enqueue', { body })).json.executionId;
-  };
-  const stuck = await post({}, hanging.url('/?token=secret'));
-  await arrival(hanging, stuck);
-  const cut = await post({ wait: ending.gate() }, good.url());
-  await eventually('it runs', async () => (await ending.pool('actor')).busy === 1);
-  ending.child.kill('SIGTERM');
-  t.equal(await ending.exited, 0);
-  t.match((await arrival(good, cut)).json, { status: 'failed', error: { code: 'draining' } });
-  const lines = ending.logs().filter((l) => l.message === 'callback not delivered');
-  t.match(lines, [{ level: 'warn', executionId: stuck, function: 'default/actor' }]);
-  t.equal(lines[0]?.['host'], `127.0.0.1:${hanging.port}`);
-  t.notOk(JSON.stringify(lines).includes('secret'));
-});
-
-t.test("the key is the secret's and the function's, and random without a secret", async (t) => {
-  const file = join(tmpdir(), `simmer-callback-secret-${process.pid}`);
-  writeFileSync(file, 'x'.repeat(32));
-  const flags = ['--callback-secret', file];
-  const keyOf = async (name: string, server: Simmer) =>
-    (await server.request(`/v1/functions/${name}/callback-key`)).json.key;
-  const functions = [{ name: 'actor' }, { name: 'told' }];
-  const first = await Simmer.start(t, functions, { flags });
-  const second = await Simmer.start(t, functions, { flags });
-  const key = await keyOf('actor', first);
-  t.match(key, /^[A-Za-z0-9_-]{43}$/);
-  t.equal(key, await keyOf('actor', second), 'the same after a restart');
-  t.not(key, await keyOf('told', first));
-  t.not(key, await keyOf('actor', simmer));
-  t.equal((await first.request('/v1/functions/nobody/callback-key')).status, 404);
-  const told = (server: Simmer) =>
-    server.logs().filter((l) => /keys that end with this process/.test(l.message)).length;
-  t.same([told(simmer), told(first)], [1, 0], 'said once where it is random');
-  writeFileSync(file, 'short');
-  await t.rejects(Simmer.start(t, functions, { flags }), /callback-secret: .* holds 5 bytes/);
 });
