@@ -213,7 +213,6 @@ export const STREAM_CLOSE = {
   malformed: { code: 4400, reason: 'malformed message' },
   unauthorized: { code: 4401, reason: 'the credential is no longer valid' },
   violation: { code: 4422, reason: 'message not allowed in this state' },
-  notRead: { code: 4429, reason: 'what is sent is not read' },
 } as const;
 export type StreamCloseReason = keyof typeof STREAM_CLOSE;
 

@@ -35,6 +35,9 @@ export class EnqueueAsk implements OpenRequest, KeyedClient {
     this.ports = ports;
   }
 
+  /** Its answer is one message. */
+  grant(): void {}
+
   cancel(): void {
     if (this.keyed !== null) this.keyed.clientGone();
     else if (this.execution.isAsking) this.scheduler.clientGone(this.execution.invocation);
@@ -90,6 +93,7 @@ export class Subscription implements OpenRequest, PayloadMessages {
   private readonly caller: Caller;
   private readonly executionId: string;
   private stopWaiting: () => void = () => {};
+  private credit = CLIENT_WINDOW_BYTES;
   private over = false;
 
   constructor(
@@ -148,7 +152,7 @@ export class Subscription implements OpenRequest, PayloadMessages {
       const detail = `The execution is ${json.length} bytes, of which a text message takes ${this.firstBytes}: the subprotocol of msgpack takes all.`;
       this.fail('result_too_large', detail);
     } else {
-      this.payload = new Payload(this, CLIENT_WINDOW_BYTES);
+      this.payload = new Payload(this, this.credit);
       outbox.add(this.payload);
       outbox.give(this.payload, json, true);
     }
@@ -159,6 +163,11 @@ export class Subscription implements OpenRequest, PayloadMessages {
     this.over = true;
     const { executionId } = this;
     this.ports.fail(this, { executionId, traceparent: '', code, detail });
+  }
+
+  grant(bytes: number): void {
+    if (this.payload === null) this.credit += bytes;
+    else this.payload.grant(bytes);
   }
 
   cancel(): void {

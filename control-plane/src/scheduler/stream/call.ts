@@ -46,6 +46,7 @@ export class Call implements KeyedClient, OpenRequest, PayloadMessages {
   payload: Payload | null = null;
   private readonly scheduler: Scheduler;
   private readonly ports: RequestPorts;
+  private credit = CLIENT_WINDOW_BYTES;
   private ended = false;
   private replayed = false;
   /** Whose answer it is: another's where it is told again. */
@@ -62,6 +63,11 @@ export class Call implements KeyedClient, OpenRequest, PayloadMessages {
   }
 
   // ---- OpenRequest -------------------------------------------------------------------------------------------------
+
+  grant(bytes: number): void {
+    if (this.payload === null) this.credit += bytes;
+    else this.payload.grant(bytes);
+  }
 
   cancel(): void {
     this.failWith('cancelled', 'It was cancelled by request.');
@@ -163,7 +169,7 @@ export class Call implements KeyedClient, OpenRequest, PayloadMessages {
 
   private give(piece: Uint8Array, last: boolean): void {
     if (this.payload === null) {
-      this.payload = new Payload(this, CLIENT_WINDOW_BYTES);
+      this.payload = new Payload(this, this.credit);
       this.ports.outbox.add(this.payload);
     }
     this.ports.outbox.give(this.payload, piece, last);

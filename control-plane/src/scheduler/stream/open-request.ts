@@ -13,6 +13,8 @@ export interface OpenRequest {
   readonly body: InboundBody | null;
   /** Its answer, while that goes. */
   readonly payload: Payload | null;
+  /** There is room for more of its answer, which may not have begun. */
+  grant(bytes: number): void;
   /** Its client wants no answer any more, and is told that there will be none. */
   cancel(): void;
   /** Its client is gone. */

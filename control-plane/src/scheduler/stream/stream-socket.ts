@@ -197,7 +197,7 @@ export class StreamSocket extends TimerNode implements RequestPorts {
         this.onData(message.id, message.bytes, message.more === true);
         return;
       case 'credit': {
-        this.open.get(message.id)?.payload?.grant(message.bytes);
+        this.open.get(message.id)?.grant(message.bytes);
         this.outbox.markDirty();
         return;
       }
@@ -293,7 +293,7 @@ export class StreamSocket extends TimerNode implements RequestPorts {
 
   private onFlushed(messages: number, unread: boolean): void {
     this.ports.scheduler.counters.addStream('sent', messages);
-    if (unread) this.close('notRead', 'messages pile up');
+    if (unread) this.cut();
     else if (this.state === 'leaving' && this.open.size === 0 && this.outbox.isEmpty) {
       this.close('goingAway', '');
     }
@@ -312,8 +312,7 @@ export class StreamSocket extends TimerNode implements RequestPorts {
     const { heartbeatMs, scheduler } = this.ports;
     const unread = this.ws.getBufferedAmount();
     if (!this.heard && unread >= this.unreadBytes) {
-      this.shut();
-      this.ws.close();
+      this.cut();
       return;
     }
     if (!this.recheck()) return;
@@ -321,6 +320,13 @@ export class StreamSocket extends TimerNode implements RequestPorts {
     this.unreadBytes = unread;
     this.ws.ping();
     scheduler.wheel.set(this, now + heartbeatMs);
+  }
+
+  /** Without a farewell: it would not be read. */
+  private cut(): void {
+    if (this.state === 'closed') return;
+    this.shut();
+    this.ws.close();
   }
 
   close(reason: StreamCloseReason, detail: string): void {
