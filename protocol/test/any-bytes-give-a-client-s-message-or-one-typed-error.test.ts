@@ -112,5 +112,5 @@ t.test('the error names the request where the bytes do', async (t) => {
   ]) {
     t.throws(() => decodeJson(text), { id: 7, code: 'malformed_message' });
   }
-  t.throws(() => decodeJson('{"type":"invoke","id":-1}'), { id: 0 });
+  t.throws(() => decodeJson('{"type":"invoke","id":-1}'), { id: 0, code: 'malformed_message' });
 });
