@@ -249,7 +249,7 @@ async function serve(config: Config): Promise<void> {
     const poll = setInterval(() => {
       if (scheduler.live > 0 && now() < giveUpAt) return;
       clearInterval(poll);
-      for (const fn of core.functions.everyone()) core.scheduler.giveUp(fn);
+      giveUp();
       // After the answers of this turn have been written.
       setImmediate(() => {
         logs.flush(post);
@@ -258,6 +258,15 @@ async function serve(config: Config): Promise<void> {
         setTimeout(exit, callbackGraceMs + LAST_RESORT_MS);
       });
     }, DRAIN_POLL_MS);
+  }
+
+  /** Out of time: what has not ended does now, and each is told in the log. */
+  function giveUp(): void {
+    if (scheduler.live === 0) return;
+    logs.keepAll(post);
+    const fields = { executions: scheduler.live };
+    logs.add({ level: 'warn', message: 'out of time: what has not ended is cut off', fields });
+    for (const fn of core.functions.everyone()) scheduler.giveUp(fn);
   }
 
   function exit(): void {

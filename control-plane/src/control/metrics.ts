@@ -12,6 +12,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import {
   BUCKETS_SECONDS,
+  ENDS,
   ERROR_CODES,
   FunctionCounters,
   type HistogramName,
@@ -124,6 +125,9 @@ const POD_STATES = [
   ['draining', 'podsDraining'],
 ] as const;
 const CODES = ERROR_CODES.map((code) => [code, `,code="${code}"`] as const);
+const END_STATUSES = Object.entries(ENDS).map(
+  ([status, name]) => [name, `,status="${status}"`] as const,
+);
 const PLACEMENT_KINDS = PLACEMENTS.map((kind) => [kind, `,kind="${kind}"`] as const);
 const MISS_KINDS = MISSES.map((kind) => [kind, `,kind="${kind}"`] as const);
 
@@ -155,9 +159,9 @@ const FAMILIES: readonly Family[] = [
   counter('simmer_accepted_total', 'Invocations that were admitted.', (c) => [
     ['', c.counter('accepted')],
   ]),
-  counter('simmer_ended_total', 'Of the admitted, those that ended, however.', (c) => [
-    ['', c.counter('succeeded') + c.counter('failed')],
-  ]),
+  counter('simmer_ended_total', 'Of the admitted, those that ended, by status.', (c) =>
+    END_STATUSES.map(([name, label]) => [label, c.counter(name)]),
+  ),
   counter(
     'simmer_invocations_total',
     'Invocations that ended, and requests that were refused, by code: ok or that of the error.',

@@ -11,6 +11,7 @@ const MAX_LINES_PER_FLUSH = 500;
 export class LogBuffer {
   private lines: LogLine[] = [];
   private dropped = 0;
+  private whenFull: (() => void) | null = null;
   private readonly counters: ProcessCounters;
 
   constructor(counters: ProcessCounters) {
@@ -18,8 +19,14 @@ export class LogBuffer {
   }
 
   add(line: LogLine): void {
+    if (this.lines.length >= MAX_LINES_PER_FLUSH) this.whenFull?.();
     if (this.lines.length < MAX_LINES_PER_FLUSH) this.lines.push(line);
     else this.dropped++;
+  }
+
+  /** From here on none is dropped: what the process ends with is told whole, whatever that costs. */
+  keepAll(post: (message: ToControl) => void): void {
+    this.whenFull = () => this.flush(post);
   }
 
   /** What has gathered, as one message; a line says how many did not fit. */

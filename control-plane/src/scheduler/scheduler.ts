@@ -12,10 +12,12 @@
  */
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { HeaderPairs, Outcome, ResultDetails } from '@simmer/protocol/frames';
-import { HISTOGRAM, type PlacementKind, type ProcessCounters } from '../shared/counters.ts';
+import { ENDS, HISTOGRAM, type PlacementKind, type ProcessCounters } from '../shared/counters.ts';
 import type { LogLine, ToControl } from '../shared/messages.ts';
 import { type AdmissionInput, refuse, retryAfterSeconds } from './admission.ts';
 import type { ExecutionLogs } from './execution-logs.ts';
+import { endOf } from './executions/execution.ts';
+import type { ExecutionMode } from './executions/record.ts';
 import { OK, outcomeOf, SyncRing } from './executions/sync-ring.ts';
 import type { FunctionState } from './function-state.ts';
 import { type Invocation, type InvocationOwner, NO_BODY } from './invocation.ts';
@@ -381,7 +383,7 @@ export class Scheduler implements InvocationOwner {
     if (state === 'queued') this.unqueue(invocation);
     else if (state === 'waiting') this.retries.leave(invocation);
     if (state !== 'receiving') {
-      fn.counters.count('failed');
+      fn.counters.count(ENDS[endOf(code, modeOf(invocation))]);
       if (invocation.observer === null) this.passed.add(invocation, outcomeOf(code), now);
     }
     fn.counters.countError(code);
@@ -529,6 +531,8 @@ export class Scheduler implements InvocationOwner {
         caller: invocation.caller.id,
         code,
         detail,
+        mode: modeOf(invocation),
+        status: invocation.state,
         attempts: invocation.attempts,
         ...(invocation.placement !== '' && {
           placement: invocation.placement,
@@ -539,6 +543,10 @@ export class Scheduler implements InvocationOwner {
       },
     });
   }
+}
+
+function modeOf({ observer }: Invocation): ExecutionMode {
+  return observer === null ? 'sync' : 'async';
 }
 
 const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([

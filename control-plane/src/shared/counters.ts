@@ -39,12 +39,15 @@ export const RARE_GAUGES = [
 ] as const;
 export type Gauge = (typeof GAUGES)[number] | (typeof RARE_GAUGES)[number];
 
-/** accepted = queued + running - lingering + waiting + succeeded + failed, always. */
+/** accepted = queued + running - lingering + waiting + those of ENDS, always. */
 export const COUNTERS = ['accepted', 'succeeded', 'podsLost'] as const;
 export const RARE_COUNTERS = [
   'retries',
-  /** Those that were accepted and ended otherwise than well. */
+  // Those that were accepted and ended otherwise than well.
   'failed',
+  'timedOut',
+  'cancelled',
+  'deadLetteredEnds',
   /** Calls whose idempotency key was known: they joined its execution, or got its answer. */
   'idempotentAttaches',
   'idempotentReplays',
@@ -57,6 +60,15 @@ export const RARE_COUNTERS = [
   'deadLettersDropped',
   'replays',
 ] as const;
+/** How what was accepted ended: an execution's status, and its counter. */
+export const ENDS = {
+  succeeded: 'succeeded',
+  failed: 'failed',
+  timed_out: 'timedOut',
+  cancelled: 'cancelled',
+  dead_lettered: 'deadLetteredEnds',
+} as const satisfies Record<string, Counter>;
+export type EndStatus = keyof typeof ENDS;
 export type Counter = (typeof COUNTERS)[number] | (typeof RARE_COUNTERS)[number];
 
 /** How an attempt got its slot. */
@@ -220,6 +232,10 @@ export class FunctionCounters {
   }
   counter(name: Counter): number {
     return this.read(COUNTER_AT[name]);
+  }
+  /** Of what was accepted, all that has ended. */
+  get ended(): number {
+    return Object.values(ENDS).reduce((sum, name) => sum + this.counter(name), 0);
   }
   placement(kind: PlacementKind): number {
     return this.read(PLACEMENT_AT[kind]);

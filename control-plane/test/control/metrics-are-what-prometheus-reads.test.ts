@@ -65,7 +65,8 @@ t.test('what the scheduler counts is on the page, by function', async (t) => {
   t.equal(value('simmer_pods', { ...a1, state: 'idle' }), 0);
   t.equal(value('simmer_function_lingering', a1), 1);
   t.equal(value('simmer_accepted_total', a1), 2);
-  t.equal(value('simmer_ended_total', a1), 2, 'well or otherwise');
+  t.equal(value('simmer_ended_total', { ...a1, status: 'succeeded' }), 1);
+  t.equal(value('simmer_ended_total', { ...a1, status: 'failed' }), 1);
   t.equal(value('simmer_invocations_total', { ...a1, code: 'ok' }), 1);
   t.equal(value('simmer_invocations_total', { ...a1, code: 'queue_full' }), 1);
   t.equal(

@@ -163,7 +163,7 @@ function check(w: World): void {
   );
   assert(byGauge === fn.pods.size, 'the gauges of pods drift');
   const shares = ['queued', 'running', 'waiting'] as const;
-  const ended = counters.counter('succeeded') + counters.counter('failed');
+  const { ended } = counters;
   assert(
     counters.counter('accepted') ===
       shares.reduce((sum, name) => sum + counters.gauge(name), ended - counters.gauge('lingering')),

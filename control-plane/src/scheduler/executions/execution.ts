@@ -7,6 +7,7 @@
  *  E2. Accepted or refused: the request gets one answer.
  */
 import { type ErrorCode, problem } from '@simmer/protocol/errors';
+import type { EndStatus } from '../../shared/counters.ts';
 import { isDeadLetter } from '../dead-letters/letter.ts';
 import type { KeyedClient } from '../idempotency/answers.ts';
 import type { Invocation, InvocationObserver } from '../invocation.ts';
@@ -15,6 +16,7 @@ import type { Pod } from '../pod.ts';
 import { errorsOf, type Reply } from '../reply.ts';
 import type {
   AttemptRecord,
+  ExecutionMode,
   ExecutionRecord,
   ExecutionRequest,
   ExecutionStatus,
@@ -125,7 +127,7 @@ export class Execution implements Reply, InvocationObserver {
       ...errorsOf(invocation.faults),
     });
     this.endAttempt(code, detail);
-    this.finish(isDeadLetter(code) ? 'dead_lettered' : statusOf(code));
+    this.finish(endOf(code, 'async'));
   }
 
   // A `value` invocation has no others.
@@ -159,8 +161,13 @@ export class Execution implements Reply, InvocationObserver {
   }
 }
 
+/** Of one that was accepted and failed: what is asynchronous may become a dead letter. */
+export function endOf(code: ErrorCode, mode: ExecutionMode): EndStatus {
+  return mode === 'async' && isDeadLetter(code) ? 'dead_lettered' : statusOf(code);
+}
+
 /** Of one that failed, and is no dead letter. */
-export function statusOf(code: ErrorCode): ExecutionStatus {
+export function statusOf(code: ErrorCode): EndStatus {
   if (code === 'timeout') return 'timed_out';
   return code === 'cancelled' ? 'cancelled' : 'failed';
 }
