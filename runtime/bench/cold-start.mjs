@@ -4,7 +4,7 @@
  *
  *   node runtime/bench/cold-start.mjs [--rounds 21] [--only name,name] [--variants <file>]
  *
- * A variants file is a module whose default export maps names to `{ flags?, file?, handler?, env? }`, for measuring one
+ * A variants file is a module whose default export maps names to `{ flags?, file?, handler?, env?, welcome? }`, for measuring one
  * choice against another.
  */
 import { spawn } from 'node:child_process';
@@ -42,7 +42,7 @@ const server = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDefla
 await once(server, 'listening');
 
 /** What a variant is: a function that resolves with the milliseconds it took. */
-const WELCOME = encode({
+const WELCOME = {
   kind: 'welcome',
   session: 'session',
   heartbeatMs: 60_000,
@@ -50,11 +50,18 @@ const WELCOME = encode({
   maxResultBytes: 10_485_760,
   windowBytes: 1_048_576,
   logBytes: 0,
+};
+const SCHEMA = JSON.stringify({
+  type: 'object',
+  required: ['text'],
+  properties: { text: { type: 'string', pattern: '^[a-z]+$' }, n: { type: 'integer' } },
 });
 
 const variants = { 'empty node (to exit)': () => emptyNode() };
 if (values.variants === undefined) {
   for (const [name, handler] of Object.entries(HANDLERS)) variants[name] = () => pod({ handler });
+  variants['esm with a schema'] = () =>
+    pod({ handler: HANDLERS.esm, welcome: { inputSchema: SCHEMA } });
 } else {
   const module = await import(pathToFileURL(values.variants).href);
   for (const [name, options] of Object.entries(module.default)) {
@@ -103,11 +110,17 @@ async function emptyNode() {
   return performance.now() - start;
 }
 
-async function pod({ flags = RUNTIME_NODE_FLAGS, file = RUNTIME, handler, env = {} }) {
+async function pod({
+  flags = RUNTIME_NODE_FLAGS,
+  file = RUNTIME,
+  handler,
+  env = {},
+  welcome = {},
+}) {
   const ready = new Promise((resolve) => {
     server.once('connection', (ws) => {
       const take = ({ kind }) => {
-        if (kind === 'hello') ws.send(WELCOME);
+        if (kind === 'hello') ws.send(encode({ ...WELCOME, ...welcome }));
         if (kind === 'ready') resolve(performance.now());
         return true;
       };

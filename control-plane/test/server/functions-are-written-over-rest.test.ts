@@ -98,6 +98,13 @@ t.test('what is wrong is told by field, and nothing is written', async (t) => {
       /spec\.concurrency: must be >= 1/,
       { field: 'spec.concurrency', reason: 'must be >= 1' },
     ],
+    [
+      'POST',
+      '',
+      manifest('a', { ...answers(1), inputSchema: { items: { pattern: '(?=a)' } } }),
+      /no regular expression that RE2 knows/,
+      { field: 'spec.inputSchema.items.pattern' },
+    ],
     ['POST', '', manifest('a', { handler: 'no.js' }), /no file/, { field: 'spec.handler' }],
     ['PUT', '/a', manifest('b', answers(1)), /as in the URL/, { field: 'metadata.name' }],
     [

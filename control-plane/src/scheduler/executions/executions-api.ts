@@ -91,8 +91,8 @@ export class ExecutionsApi {
     const kept = log ?? (await this.find(ports, id));
     if (kept === undefined) return;
     if (!may(caller, operation.scopes, kept.functionKey)) {
-      const detail = 'No execution of this id is known.';
-      reply.failWith(requestId, '', 'execution_not_found', detail);
+      const fault = lookupFault('unknown', id, this.bootId);
+      reply.failWith(requestId, '', fault.code, fault.detail);
       return;
     }
     const lines = (log?.lines ?? []).map((line) => ({
