@@ -192,7 +192,8 @@ export class Simmer {
   podPort = 0;
   private output = '';
   private errors = '';
-  private readonly agent = new Agent({ keepAlive: true });
+  /** Idle sockets go before the server closes them, after ten seconds: a request on one that it just closes gets a reset. */
+  private readonly agent = new Agent({ keepAlive: true, timeout: 4_000 });
   private files = 0;
 
   private constructor(folder: string, flags: readonly string[]) {
