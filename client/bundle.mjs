@@ -1,10 +1,13 @@
 /** Makes `dist/browser.js`, the client as one ES module for browsers: with what it needs of the protocol, and nothing else. */
-import { dirname } from 'node:path';
+import { copyFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
+const here = dirname(fileURLToPath(import.meta.url));
+
 await build({
-  absWorkingDir: dirname(fileURLToPath(import.meta.url)),
+  absWorkingDir: here,
   entryPoints: ['src/client.ts'],
   outfile: 'dist/browser.js',
   bundle: true,
@@ -13,6 +16,8 @@ await build({
   target: 'es2022',
   format: 'esm',
   minify: true,
-  sourcemap: 'linked',
   logLevel: 'warning',
 });
+
+// The example's page has it in its own folder, as its image does.
+copyFileSync(join(here, 'dist/browser.js'), join(here, '../examples/page/client.js'));

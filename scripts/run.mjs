@@ -20,6 +20,7 @@ const CALLS = [
   `curl $/fn/word-stats -H 'content-type: text/plain' -d 'to be or not to be'`,
   `curl '$/fn/image-resize?width=64' --data-binary @examples/image-resize/sample.png -o /tmp/small.png`,
   `curl -N '$/fn/stream?count=5&intervalMs=200'`,
+  `# in a browser: http://$/fn/page`,
   `curl $/v1/functions/fails:invoke -d '{"input": {"mode": "throw"}}'`,
 ];
 

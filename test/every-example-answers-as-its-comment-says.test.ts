@@ -93,6 +93,20 @@ t.test('image-resize answers with a smaller image, or says what is wrong', async
   t.equal((await post('', new Uint8Array([1, 2, 3]))).status, 422);
 });
 
+t.test('page is served with the client that it loads', async (t) => {
+  for (const [path, type] of [
+    ['', 'text/html'],
+    ['/page.js', 'text/javascript'],
+    ['/client.js', 'text/javascript'],
+  ]) {
+    const response = await fetch(at(`/fn/page${path}`), { headers });
+    t.equal(response.status, 200);
+    t.match(response.headers.get('content-type'), type);
+    t.ok((await response.text()).length > 1_000);
+  }
+  t.equal((await fetch(at('/fn/page/other'), { headers })).status, 404);
+});
+
 t.test('stream sends its events while it makes them', async (t) => {
   const response = await fetch(at('/fn/stream?count=3&intervalMs=20'), { headers });
   t.equal(response.headers.get('content-type'), 'text/event-stream');
