@@ -68,28 +68,29 @@ async function inBrowser(t: Test, path: string): Promise<void> {
   await page.click('#stop');
   await says('cancelled');
   t.notMatch(await log.textContent(), /"count":50/);
-  const shot = process.env['SIMMER_SCREENSHOT'];
-  if (shot !== undefined) await page.screenshot({ path: shot });
   t.same(errors, []);
 
   for (const spelling of ['msgpack', 'json']) {
-    const seen = await page.evaluate(async (spelling) => {
-      const source = '/fn/page/client.js';
-      const { SimmerClient } = await import(source);
-      const simmer = new SimmerClient(location.origin, { spelling, key: 'smr_any_key' });
-      const size = spelling === 'json' ? 20_000 : 1_000_000;
-      const body = new Uint8Array(size).fill(200);
-      const headers = { 'content-type': 'application/octet-stream' };
-      const call = simmer.request('echo', '/', { body, headers });
-      const { status } = await call.head;
-      const back: Uint8Array = await call.bytes();
-      const { executionId } = await simmer.enqueue('echo', { later: 'ü' });
-      const { output } = await simmer.executionEnd(executionId);
-      const text: string = await simmer.invoke('echo', 'é'.repeat(size / 2));
-      simmer.close();
-      const same = back.length === size && back.every((byte) => byte === 200);
-      return { status, same, output, length: text.length };
-    }, spelling);
+    const seen = await page.evaluate(
+      async ([origin, spelling]) => {
+        const source = '/fn/page/client.js';
+        const { SimmerClient } = await import(source);
+        const simmer = new SimmerClient(origin, { spelling, key: 'smr_any_key' });
+        const size = spelling === 'json' ? 20_000 : 1_000_000;
+        const body = new Uint8Array(size).fill(200);
+        const headers = { 'content-type': 'application/octet-stream' };
+        const call = simmer.request('echo', '/', { body, headers });
+        const { status } = await call.head;
+        const back: Uint8Array = await call.bytes();
+        const { executionId } = await simmer.enqueue('echo', { later: 'ü' });
+        const { output } = await simmer.executionEnd(executionId);
+        const text: string = await simmer.invoke('echo', 'é'.repeat(size / 2));
+        simmer.close();
+        const same = back.length === size && back.every((byte) => byte === 200);
+        return { status, same, output, length: text.length };
+      },
+      [`http://127.0.0.1:${port}`, spelling],
+    );
     const size = spelling === 'json' ? 20_000 : 1_000_000;
     t.same(seen, { status: 200, same: true, output: { later: 'ü' }, length: size / 2 }, spelling);
   }
