@@ -9,6 +9,8 @@
  *  L3. A pod is gone once; what ran on it has ended as lost by then.
  *  L4. A hello of a uid that the backend may tell of any moment is held, within bounds of time and number, and looked at
  *      again when it has.
+ *  L5. A pod that was killed is remembered until its exit is told (one always is): what ran on it is not to run again
+ *      beside it.
  */
 import type { CloseReason, Hello } from '@simmer/protocol/frames';
 import { PROTOCOL_VERSION } from '@simmer/protocol/limits';
@@ -31,6 +33,8 @@ const RECONNECT_GRACE_MS = 5_000;
  * knows; none is longer by default (max-timeout-ms).
  */
 const FOREIGN_WORK_MS = 900_000;
+/** A pod that was killed and whose exit nobody tells is taken for dead after this: its node may be gone. */
+const EXIT_MS = 5_000;
 /** Hellos held at once (L4). Each is one socket; a stranger needs the id of a key, which only pods know, to have one held. */
 const MAX_HELD_HELLOS = 1_000;
 
@@ -55,6 +59,8 @@ export class PodLifecycle implements PodOwner {
   private readonly scheduler: Scheduler;
   private readonly identities = new PodIdentities();
   private readonly byId = new Map<string, Pod>();
+  /** L5 */
+  private readonly killed = new Map<string, Pod>();
   /** By uid (L4). */
   private readonly held = new Map<string, Set<HeldHello>>();
   private heldCount = 0;
@@ -116,6 +122,10 @@ export class PodLifecycle implements PodOwner {
   exited(podId: string, reason: string): void {
     const pod = this.byId.get(podId);
     if (pod !== undefined) this.gone(pod, reason);
+    const killed = this.killed.get(podId);
+    if (killed === undefined) return;
+    killed.mayRunUntil = 0;
+    this.killed.delete(podId);
   }
 
   retire(fn: FunctionState, count: number, idleMs: number): void {
@@ -308,6 +318,8 @@ export class PodLifecycle implements PodOwner {
     // A pod that was sent on is not ours to end.
     if (pod.state !== 'moved') {
       this.scheduler.ports.post({ type: 'pod-lost', podId: pod.id, reason });
+      pod.mayRunUntil = this.scheduler.ports.now() + EXIT_MS;
+      this.killed.set(pod.id, pod);
     }
     this.gone(pod, reason);
   }

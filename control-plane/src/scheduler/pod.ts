@@ -78,6 +78,8 @@ export class Pod extends TimerNode {
   adopted = false;
   /** Its code, where it gets that over its socket. */
   source: FunctionSource | undefined;
+  /** It was killed, and its process may still run, until its exit is told or this time comes. 0: nothing says that it does. */
+  mayRunUntil = 0;
   /** On the scheduler's clock. */
   helloAt = 0;
   readyAt = 0;

@@ -11,6 +11,8 @@ import { ranTooLong, type Scheduler } from './scheduler.ts';
 
 /** A queue that was full when the retry was due is asked again after this. */
 const FULL_QUEUE_MS = 100;
+/** How often it is looked whether the pod of the attempt before is dead: the way of a kill and of its news is of this order. */
+const EXIT_LOOK_MS = 10;
 
 const NO_HINT: RetryHint = {};
 
@@ -87,6 +89,11 @@ export class Retries {
     if (now >= invocation.deadlineAt) {
       const detail = `Attempt ${invocation.attempts} failed, and the deadline passed before the next.`;
       this.scheduler.fail(invocation, 'timeout', detail);
+      return;
+    }
+    // It was killed, but may run on for a moment: the next attempt is not to run beside it.
+    if (invocation.lastPod !== null && now < invocation.lastPod.mayRunUntil) {
+      this.wait(invocation, now + EXIT_LOOK_MS);
       return;
     }
     if (!this.scheduler.hasRoom(invocation.fn)) {
