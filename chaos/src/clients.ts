@@ -28,6 +28,8 @@ const REUSE_MS = 2_000;
 /** A slow client is slow for the last bytes of its body, and no longer than this: the server cuts off whoever takes 8 s. */
 const SLOW_BYTES = 200;
 const SLOW_MS = 3_000;
+/** Executions that are still to be looked up; well below the number that the server keeps. */
+const MAX_LEFT = 50;
 /** Of `?wait=`. */
 const WAIT_S = 2;
 
@@ -52,7 +54,7 @@ export class Clients {
   async run(ms: number): Promise<void> {
     const until = performance.now() + ms;
     await Promise.all(this.steps.map((_, client) => this.takeSteps(client, until)));
-    await this.lookUp();
+    await this.lookUp(this.left.splice(0));
   }
 
   private async takeSteps(client: number, until: number): Promise<void> {
@@ -67,6 +69,8 @@ export class Clients {
         wire = undefined;
       }
       await delay(step.pauseMs);
+      const first = this.left.length > MAX_LEFT ? this.left.shift() : undefined;
+      if (first !== undefined) await this.lookUp([first]);
     }
     wire?.close();
   }
@@ -206,12 +210,11 @@ export class Clients {
       this.left.push(again);
     }
     wire.close();
-    await this.lookUp();
+    await this.lookUp(this.left.splice(0));
   }
 
   /** Those that were left alone or seen ended: how do they stand now? */
-  private async lookUp(): Promise<void> {
-    const all = this.left.splice(0);
+  private async lookUp(all: readonly Followed[]): Promise<void> {
     const wire = await Wire.open(this.port);
     for (const followed of all) await this.untilEnded(wire, followed, `?wait=${WAIT_S}`, 0);
     wire.close();

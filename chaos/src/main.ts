@@ -20,7 +20,7 @@ import { DeadLetters } from './letters.ts';
 import { planOf } from './plan.ts';
 import { Receiver } from './receiver.ts';
 import { introduction, passes, summary, verdict } from './report.ts';
-import { isPod, Server } from './server.ts';
+import { Server } from './server.ts';
 
 const COUNTS = fileURLToPath(new URL('../../.tap/counts.json', import.meta.url));
 const DEFAULT_SECONDS = 600;
@@ -111,7 +111,7 @@ async function run(server: Server): Promise<Evidence> {
     ...{ offers: clients.offers, followed: clients.followed, unasked: clients.unasked },
     ...{ deliveries: receiver.deliveries, letters: letters.all },
     ...{ runs, shots: faults.shots, books, memory: { before, after, peak }, processes, exit },
-    survivors: [...pods].filter(isPod),
+    survivors: [...pods].filter((pid) => server.isPod(pid)),
     errors: [...lines.map((line) => JSON.stringify(line)), ...(stderr === '' ? [] : [stderr])],
   };
 }

@@ -211,6 +211,16 @@ export class Server {
     };
   }
 
+  /** Whether a process of this id is one of its pods: ids are used again, by other control planes' pods as well. */
+  isPod(pid: number): boolean {
+    if (parentOf(pid) === undefined) return false;
+    try {
+      return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`CHAOS_LEDGER=${this.ledger}\0`);
+    } catch {
+      return false;
+    }
+  }
+
   // ---- its end -----------------------------------------------------------------------------------------------------
 
   stop(): void {
@@ -240,15 +250,5 @@ function parentOf(pid: number): number | undefined {
     return state === 'Z' ? undefined : Number(parent);
   } catch {
     return undefined;
-  }
-}
-
-/** Whether a process of this id runs one of our pods. */
-export function isPod(pid: number): boolean {
-  if (parentOf(pid) === undefined) return false;
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('runtime.cjs');
-  } catch {
-    return false;
   }
 }
