@@ -239,33 +239,6 @@ t.test('https: the name is proved, and nothing falls back to http', async (t) =>
   t.match(await send(`http://good.test:${plain.port}/`), { kind: 'delivered' });
 });
 
-t.test('names that take long to resolve hold up few, and each is asked for once', async (t) => {
-  const receiver = await Receiver.start(t);
-  const slow: (() => void)[] = [];
-  let asked = 0;
-  const sender = new CallbackSender({
-    targets: new CallbackTargets(['127.0.0.1']),
-    ...{ timeoutMs: 5_000, perOrigin: 4, now: () => 0 },
-    async resolve(host) {
-      asked++;
-      if (host !== 'quick.test') await new Promise<void>((done) => slow.push(done));
-      return [LOOPBACK];
-    },
-  });
-  t.teardown(() => sender.close());
-  const send = (host: string) =>
-    sender.send({
-      url: new URL(`http://${host}:${receiver.port}/`),
-      headers: {},
-      body: Buffer.from('{}'),
-    });
-  const waiting = [send('slow.test'), send('slow.test'), send('slow.test')];
-  t.match(await send('quick.test'), { kind: 'delivered' });
-  t.equal(asked, 2);
-  for (const done of slow) done();
-  for (const outcome of await Promise.all(waiting)) t.match(outcome, { kind: 'delivered' });
-});
-
 t.test('what a receiver does to an attempt is told, and ends in time', async (t) => {
   const receiver = await Receiver.start(t);
   const { send } = senderOf(t, { 'nowhere.test': () => [] }, ['127.0.0.1']);

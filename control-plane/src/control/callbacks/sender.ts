@@ -7,11 +7,11 @@
  *      what the resolver said is filtered before a socket sees it.
  *  S2. Redirects are followed by hand, each as a new URL under the same rules; never from https to http.
  */
-import { lookup as systemLookup } from 'node:dns/promises';
+import type { LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { Agent, buildConnector } from 'undici';
 import type { CallbackTargets } from '../../shared/callback-targets.ts';
-import { Lookups, type Resolve } from './lookups.ts';
+import { SystemNames } from './names.ts';
 import { type AttemptOutcome, failed, outcomeOf } from './policy.ts';
 
 const MAX_REDIRECTS = 3;
@@ -30,8 +30,8 @@ export interface SenderOptions {
   readonly perOrigin: number;
   /** Epoch milliseconds. */
   readonly now: () => number;
-  /** The system's resolver where absent. */
-  readonly resolve?: Resolve;
+  /** By names.ts where absent. */
+  readonly resolve?: (name: string) => Promise<readonly LookupAddress[]>;
 }
 
 export interface CallbackRequest {
@@ -118,10 +118,11 @@ export class CallbackSender {
 }
 
 /** S1 */
-function connectorOf({ targets, timeoutMs, resolve }: SenderOptions): buildConnector.connector {
-  const lookups = new Lookups(resolve ?? ((host) => systemLookup(host, { all: true })));
+function connectorOf({ targets, timeoutMs, now, ...options }: SenderOptions) {
+  const names = new SystemNames(now);
+  const resolve = options.resolve ?? ((name) => names.addressesOf(name));
   const lookup: LookupFunction = (host, { all }, callback) => {
-    lookups.addressesOf(host).then(
+    resolve(host).then(
       (found) => {
         const addresses = found.filter(({ address }) => targets.mayDial(host, address));
         const [first] = addresses;
@@ -133,12 +134,13 @@ function connectorOf({ targets, timeoutMs, resolve }: SenderOptions): buildConne
     );
   };
   const connect = buildConnector({ timeout: timeoutMs, allowH2: false, lookup });
-  return (options, callback) => {
+  const connector: buildConnector.connector = (options, callback) => {
     const host = options.hostname;
     // No name is looked up for an address.
     if (isIP(host) !== 0 && !targets.mayDial(host, host)) callback(forbidden(host), null);
     else connect(options, callback);
   };
+  return connector;
 }
 
 function forbidden(host: string): ForbiddenTarget {
