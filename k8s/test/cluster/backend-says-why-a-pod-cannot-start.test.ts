@@ -1,7 +1,7 @@
 import t from 'tap';
 import { NAMESPACES, RESOURCE_QUOTAS } from '../../src/api/api.ts';
 import { NO_CLUSTER, until } from './cluster.ts';
-import { nodeSpec, requestIn, setUp } from './pods.ts';
+import { kubectl, nodeSpec, requestIn, setUp } from './pods.ts';
 
 if (NO_CLUSTER) t.plan(0, NO_CLUSTER);
 else {
@@ -43,9 +43,11 @@ else {
     const { api, backend, namespace, told, of } = await setUp(t);
     const quota = { metadata: { name: 'none' }, spec: { hard: { pods: '0' } } };
     await api.create(RESOURCE_QUOTAS, namespace, quota);
-    await until('the quota is counted', async () => {
-      const found = await api.get(RESOURCE_QUOTAS, namespace, 'none');
-      return (found['status'] as { hard?: object } | undefined)?.hard !== undefined;
+    // Its status is there before the admission plugin has heard of it, which then has other words.
+    await until('the quota is enforced', async () => {
+      const probe = ['run', 'probe', '--image', 'x', '--dry-run=server', '-n', namespace];
+      const refusal = await kubectl(...probe).catch((error: Error) => error.message);
+      return refusal.includes('exceeded quota: none');
     });
     const pod = requestIn(namespace, 'over-quota');
     await t.rejects(backend.launch(pod), {
