@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
-import { fn, invoke, WAITS } from './support/call.ts';
+import { fn, invoke, send, WAITS } from './support/call.ts';
 import { type Installation, image, install } from './support/installation.ts';
 import { apply, get, kubectl, tryCommand, until } from './support/kubectl.ts';
 
@@ -77,6 +77,19 @@ async function restart(simmer: Installation, made: 'stays' | 'goes' | 'lost'): P
   }
 }
 
+/** Has it write a function as its callers may. */
+async function write(simmer: Installation): Promise<void> {
+  const spec = { source: { inline: WAITS } };
+  const path = `/v1/functions/${simmer.name('rights-rest')}`;
+  const made = {
+    ...fn('rights-rest', spec),
+    metadata: { name: 'rights-rest', namespace: simmer.tenant },
+  };
+  await send(simmer, 'POST', '/v1/functions', made);
+  await send(simmer, 'PUT', path, { spec: { ...spec, maxReplicas: 3 } });
+  await send(simmer, 'DELETE', path);
+}
+
 /** What a control plane does within seconds; any of it may fail, because a right is missing. Ends once that was `named`. */
 async function exercise(simmer: Installation, named: () => boolean): Promise<void> {
   const { tenant } = simmer;
@@ -107,6 +120,7 @@ async function exercise(simmer: Installation, named: () => boolean): Promise<voi
     if (named()) return true;
     return (await call(0))?.status === 200 || (await told(simmer)) !== '';
   });
+  if (!named()) await write(simmer);
   // The second is a miss, and gets a Job: it would wait for a call of the usual length.
   if (!named()) await Promise.all([call(5_000), call(5_000)]);
   await kubectl('delete', 'functions.simmer.dev/rights', 'wp/rights', '-n', tenant, '--wait=false');

@@ -3,7 +3,7 @@
  * `start apiserver`. Nothing else may need the cluster meanwhile: test-k8s.mjs runs this file by itself, last.
  */
 import t from 'tap';
-import { fn, invoke, WAITS } from './support/call.ts';
+import { fn, invoke, send, WAITS } from './support/call.ts';
 import { type Installation, install } from './support/installation.ts';
 import {
   apply,
@@ -88,6 +88,10 @@ if (CONTROL === '') {
         ends.push(answer instanceof Error ? answer.message : answer.status);
       }
     });
+    const write = await send(simmer, 'PUT', `/v1/functions/${simmer.name('quiet')}`, {
+      spec: { minReplicas: 1, source },
+    });
+    t.match(write, { status: 503, body: { code: 'registry_unavailable' } });
     let reconnected: string | undefined;
     if (notOnTheNode() === false) {
       const [pod] = (await pool('quiet')).pods;

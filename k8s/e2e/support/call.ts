@@ -27,6 +27,25 @@ export async function invoke(
   return { status: response.status, body: await response.json() };
 }
 
+/** Any request of the API; rejects where the connection is cut. */
+export async function send(
+  { address }: Pick<Installation, 'address'>,
+  method: string,
+  path: string,
+  body?: object,
+  headers: Record<string, string> = {},
+): Promise<Answer & { readonly headers: Headers }> {
+  const response = await fetch(`${address}${path}`, {
+    method,
+    headers: { ...(body && { 'content-type': 'application/json' }), ...headers },
+    ...(body && { body: JSON.stringify(body) }),
+    signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
+  });
+  const text = await response.text();
+  const parsed = text === '' ? undefined : JSON.parse(text);
+  return { status: response.status, headers: response.headers, body: parsed };
+}
+
 /** A function that waits `input.ms` and tells which pod it ran on. */
 export const WAITS = `
 import { setTimeout } from 'node:timers/promises';

@@ -8,6 +8,7 @@
  *  3. Whatever the API server says is told as one of our codes, with its words.
  */
 import type { FunctionManifest, ManifestIssue } from '@simmer/protocol/manifest';
+import { functionKey } from '@simmer/protocol/names';
 import {
   type Accepts,
   type FunctionWrite,
@@ -43,6 +44,8 @@ export interface ObjectWritesOptions {
 
 export class ObjectWrites {
   private readonly options: ObjectWritesOptions;
+  /** The last write of each function that is under way: ours take turns, so that only others' are conflicts. */
+  private readonly turns = new Map<string, Promise<unknown>>();
 
   constructor(options: ObjectWritesOptions) {
     this.options = options;
@@ -64,6 +67,9 @@ export class ObjectWrites {
           throw error;
         }
       }
+      if (isLeaving(seen)) {
+        throw new WriteRefused('write_conflict', `${name} is being deleted: its pods drain.`);
+      }
       if (!mayReplace) throw exists(name);
       if (!accepts(manifestOf(seen))) throw otherByNow(name);
       const object = await api.replace(FUNCTIONS, namespace, replaced(seen, write));
@@ -75,8 +81,11 @@ export class ObjectWrites {
   async remove(namespace: string, name: string, accepts: Accepts): Promise<boolean> {
     if (!this.options.functions.has(namespace)) return false;
     return this.attempt(namespace, name, async (seen) => {
-      if (!accepts(seen && manifestOf(seen))) throw otherByNow(name);
-      if (seen === undefined) return false;
+      if (seen === undefined || isLeaving(seen)) {
+        if (!accepts(undefined)) throw otherByNow(name);
+        return false;
+      }
+      if (!accepts(manifestOf(seen))) throw otherByNow(name);
       // Only what was looked at: another of its name is not what the caller meant.
       const { uid = '', resourceVersion = '' } = seen.metadata;
       const only = { uid, resourceVersion };
@@ -85,7 +94,24 @@ export class ObjectWrites {
   }
 
   /** Upon the copy as it is; again upon a newer one where that was out of date (undefined, or what the API server says). */
-  private async attempt<T>(
+  private attempt<T>(
+    namespace: string,
+    name: string,
+    write: (seen: KubeObject | undefined) => Promise<T | undefined>,
+  ): Promise<T> {
+    const key = functionKey(namespace, name);
+    const before = this.turns.get(key) ?? Promise.resolve();
+    const mine = before.then(() => this.tries(namespace, name, write));
+    const ended = mine
+      .catch(() => {})
+      .finally(() => {
+        if (this.turns.get(key) === ended) this.turns.delete(key);
+      });
+    this.turns.set(key, ended);
+    return mine;
+  }
+
+  private async tries<T>(
     namespace: string,
     name: string,
     write: (seen: KubeObject | undefined) => Promise<T | undefined>,
@@ -96,9 +122,6 @@ export class ObjectWrites {
         throw new WriteRefused('registry_unavailable', 'Another control plane may lead.'); // 2
       }
       const seen = informer.get(name);
-      if (seen?.metadata.deletionTimestamp !== undefined) {
-        throw new WriteRefused('write_conflict', `${name} is being deleted: its pods drain.`);
-      }
       try {
         const done = await write(seen);
         if (done !== undefined) return done;
@@ -138,6 +161,11 @@ export class ObjectWrites {
       });
     }
   }
+}
+
+/** Deleted already: it is there only until its pods are gone. */
+function isLeaving({ metadata }: KubeObject): boolean {
+  return metadata.deletionTimestamp !== undefined;
 }
 
 /** Undefined where it says nothing valid. */
