@@ -27,8 +27,7 @@ const MUTE = {
 };
 
 let simmer: Installation;
-let forward: ChildProcess | undefined;
-let port = 0;
+const forwards = new Set<ChildProcess>();
 t.before(async () => {
   simmer = await install();
   await apply(
@@ -37,26 +36,31 @@ t.before(async () => {
     fn('other', MUTE),
     fn('real', { source: { inline: WAITS }, minReplicas: 1, maxReplicas: 1 }),
   );
-  await connect();
 });
 t.teardown(async () => {
-  forward?.kill();
+  for (const forward of forwards) forward.kill();
   await simmer?.remove();
 });
 
-/** The Service of the pod port, on a port of this machine. */
-async function connect(): Promise<void> {
-  forward?.kill();
+/**
+ * The Service of the pod port, on a port of this machine, for one connection: once the server has closed one, kubectl may take
+ * that for the loss of the pod, and end.
+ */
+async function forwarded(): Promise<{ readonly port: number; end(): void }> {
   const args = ['port-forward', '-n', simmer.system, 'svc/simmer-pods', ':8082'];
   const child = spawn('kubectl', args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  forward = child;
-  port = await new Promise((resolve, reject) => {
+  forwards.add(child);
+  const port = await new Promise<number>((resolve, reject) => {
     child.stdout.on('data', (data: Buffer) => {
       const found = /127\.0\.0\.1:(\d+)/.exec(data.toString())?.[1];
       if (found !== undefined) resolve(Number(found));
     });
-    child.on('close', () => reject(new Error('kubectl port-forward ended')));
+    child.on('close', () => {
+      forwards.delete(child);
+      reject(new Error('kubectl port-forward ended'));
+    });
   });
+  return { port, end: () => child.kill() };
 }
 
 interface Identity {
@@ -91,13 +95,15 @@ async function hello({ uid, credential, key }: Identity, bootId: string = random
   const keys = await get(simmer.system, 'secret', 'simmer-keys');
   const ca = Buffer.from(keys['data']['ca.crt'], 'base64').toString();
   const options = { ca, servername: POD_TLS_NAME };
-  const socket = new WebSocket(`wss://127.0.0.1:${port}`, SUBPROTOCOL, options);
+  const forward = await forwarded();
+  const socket = new WebSocket(`wss://127.0.0.1:${forward.port}`, SUBPROTOCOL, options);
   socket.on('open', () => {
     const runtime = { runtime: 'stranger', runtimeVersion: '1', capacity: 1, inFlight: 0 };
     const version = PROTOCOL_VERSION;
     socket.send(encode({ kind: 'hello', version, credential, uid, proof, bootId, ...runtime }));
   });
   return await new Promise<{ code: number; session: string }>((resolve, reject) => {
+    socket.on('close', forward.end);
     socket.on('error', reject);
     socket.on('close', (code) => resolve({ code, session: '' }));
     socket.on('message', (data: Buffer) => {
@@ -174,7 +180,6 @@ t.test('each stranger is refused, and harms nobody', async (t) => {
     const answer = await invoke(simmer, 'real', { ms: 0 }).catch(() => undefined);
     return answer?.body.output === answered.body.output;
   });
-  await connect();
   await refused('the unspent token of another boot', 'unauthorized', other);
   t.equal((await invoke(simmer, 'real', { ms: 0 })).body.output, answered.body.output);
 });
