@@ -128,9 +128,9 @@ function secretOf(functionKey: string, uid: string | undefined, key: string): Ku
       labels: { [MANAGED_BY]: MANAGER, ...poolLabel(functionKey) },
       ...(uid !== undefined && { ownerReferences: [ownerOf(functionKey, uid)] }),
     },
+    // Not immutable: a kubelet keeps such a one while any pod names it, and would give the pods of a function that was
+    // deleted and made again the key of the one before.
     type: 'Opaque',
-    // The kubelet need not watch it.
-    immutable: true,
     stringData: { [POOL_SECRET_KEY]: key },
   };
 }
