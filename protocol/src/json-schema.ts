@@ -86,18 +86,21 @@ const OTHERS = new Set([
 
 /**
  * Compiles a schema.
- * `known`: it was compiled before and is not judged again, which takes a third of the time.
+ * `known`: it was compiled before and is not judged again.
  * @throws {SchemaError}
  */
 export function compileSchema(schema: unknown, known = false): Check {
-  if (!known) new Inspection(schema as Schema);
   const { $schema: _, $id: __, ...own } = schema as Schema;
+  if (!known) {
+    new Inspection(schema as Schema);
+    judge(own);
+  }
   const ajv = new Ajv2020({
     strictSchema: true,
     strictTypes: false,
     strictTuples: false,
     validateSchema: false,
-    meta: !known,
+    meta: false,
     // `format` tells people; what two libraries take for an e-mail address differs.
     validateFormats: false,
     inlineRefs: false,
@@ -112,10 +115,6 @@ export function compileSchema(schema: unknown, known = false): Check {
     error: { message: 'must NOT have duplicate items' },
     validate: (wanted: boolean, items: readonly unknown[]) => !wanted || areUnique(items), // J4
   });
-  if (!known && ajv.validateSchema(own as AnySchemaObject) !== true) {
-    const { instancePath = '', message = 'is no schema' } = ajv.errors?.at(-1) ?? {};
-    throw new SchemaError(fieldOfPointer(instancePath), message);
-  }
   let validate: ReturnType<typeof ajv.compile>;
   try {
     validate = ajv.compile(own as AnySchemaObject);
@@ -131,6 +130,17 @@ export function compileSchema(schema: unknown, known = false): Check {
     }
     return faultsOf(validate.errors ?? []);
   };
+}
+
+/** Of the dialect's own schema, which takes longer to compile than most. Made once. */
+let dialect: Ajv2020 | undefined;
+
+/** @throws {SchemaError} where a keyword has a value that it cannot have. */
+function judge(schema: Schema): void {
+  dialect ??= new Ajv2020({ validateFormats: false, logger: false, code: { regExp: linear } });
+  if (dialect.validateSchema(schema as AnySchemaObject) === true) return;
+  const { instancePath = '', message = 'is no schema' } = dialect.errors?.at(-1) ?? {};
+  throw new SchemaError(fieldOfPointer(instancePath), message);
 }
 
 // ---- values ------------------------------------------------------------------------------------------------------
@@ -195,14 +205,21 @@ const linear = Object.assign(
   { code: 're2' },
 ) as unknown as { (pattern: string, flags: string): RegExp; code: string };
 
-/** About how many instructions its program has. Told from the text: to compile one of a million takes seconds. */
-function sizeOfPattern(pattern: string): number {
+/** `(?i)` */
+const FLAGS = /\(\?[a-zA-Z-]*\)/y;
+
+/** Half the instructions of its program at least. Told from the text: to compile one of a million takes seconds. */
+export function sizeOfPattern(pattern: string): number {
   const groups = [{ size: 0, last: 0 }];
   const times = /\{(\d+)(?:,(\d*))?\}/y;
   let top = groups[0] as { size: number; last: number };
   const atom = (size: number) => {
     top.size += size;
     top.last = size;
+  };
+  const flags = (at: number) => {
+    FLAGS.lastIndex = at;
+    return FLAGS.test(pattern);
   };
   for (let i = 0; i < pattern.length; i++) {
     const c = pattern[i];
@@ -213,6 +230,9 @@ function sizeOfPattern(pattern: string): number {
       top.size += top.last * count;
       top.last *= count + 1;
       i = times.lastIndex - 1;
+    } else if (c === '(' && flags(i)) {
+      // Nothing by itself: what repeats it repeats what stood before.
+      i = FLAGS.lastIndex - 1;
     } else if (c === '(') {
       top = { size: 0, last: 0 };
       groups.push(top);
@@ -220,6 +240,9 @@ function sizeOfPattern(pattern: string): number {
       const { size } = groups.pop() as { size: number };
       top = groups.at(-1) as { size: number; last: number };
       atom(size + 2);
+    } else if (c === '*' || c === '+' || c === '?') {
+      top.size += 1;
+      top.last += 1;
     } else if (c === '[') {
       while (i + 1 < pattern.length && pattern[i + 1] !== ']') i += pattern[i + 1] === '\\' ? 2 : 1;
       i++;

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
+import { RE2JS, RE2JSException } from 're2js';
 import t from 'tap';
-import { compileSchema, SchemaError } from '../src/json-schema.ts';
+import { compileSchema, SchemaError, sizeOfPattern } from '../src/json-schema.ts';
 import { resolveManifest } from '../src/manifest.ts';
 
 function faultOf(schema: unknown): { field: string; reason: string } | undefined {
@@ -63,6 +64,11 @@ const REFUSED: Record<string, [schema: unknown, field: string, reason: RegExp]> 
     /RE2/,
   ],
   'a pattern that is endless': [{ pattern: '((a{90}){90}){90}' }, '.pattern', /repeats too much/],
+  'one that repeats across flags': [
+    { pattern: `(${'a'.repeat(500)})(?i){900}` },
+    '.pattern',
+    /repeats too much/,
+  ],
   'a pattern that is long': [{ pattern: 'a'.repeat(1_001) }, '.pattern', /longer than/],
   'many patterns': [
     { properties: named(20, () => ({ pattern: '^.{1,900}$' })) },
@@ -160,6 +166,39 @@ t.test('a value nested without end is an answer, not a crash', async (t) => {
   let value: object = {};
   for (let i = 0; i < 200_000; i++) value = { a: value };
   t.match(check(value), [['', /cannot be judged/]]);
+});
+
+t.test('the size of a regular expression is told from its text', async () => {
+  const part = fc.constantFrom(
+    ...[
+      'a',
+      '.',
+      '\\d',
+      '\\p{L}',
+      '[a-z]',
+      '[^\\]x]',
+      '[[:alpha:]]',
+      '\\{',
+      '\\u0041',
+      '^',
+      '{',
+      'é',
+    ],
+    ...['(', ')', '(?:', '(?<n>', '(?i)', '|', '*', '+', '?', '{3}', '{2,7}', '{4,}', '{0,20}'],
+  );
+  fc.assert(
+    fc.property(fc.array(part, { minLength: 1, maxLength: 12 }), (parts) => {
+      const pattern = parts.join('');
+      try {
+        const program = RE2JS.compile(RE2JS.translateRegExp(pattern));
+        return program.programSize() <= 2 * sizeOfPattern(pattern) + 10;
+      } catch (error) {
+        if (error instanceof RE2JSException) return true;
+        throw error;
+      }
+    }),
+    { numRuns: 20_000 },
+  );
 });
 
 t.test('uniqueItems: as comparing each with each', async () => {
