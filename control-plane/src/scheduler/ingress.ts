@@ -64,7 +64,7 @@ export class Ingress {
     this.operations = new HttpOperations(core, admin, gate, this.cors, batch, ids, bootId);
     this.streams = new StreamServer({
       ...{ scheduler, functions, executions, idempotency, gate, batch, ids },
-      ...{ bootId, maxTimeoutMs, heartbeatMs },
+      ...{ bootId, maxTimeoutMs, heartbeatMs, cors: this.cors },
       notAdmitted: (known, key, fn) => notAdmitted(gate, known, key, fn, scheduler.ports),
     });
   }

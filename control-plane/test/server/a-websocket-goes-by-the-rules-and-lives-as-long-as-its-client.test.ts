@@ -67,6 +67,21 @@ t.test('messages', async (t) => {
     none.terminate();
   });
 
+  await t.test('pages of other origins are not let in', async (t) => {
+    t.match(await refusal(port, { origin: 'https://evil.example' }), {
+      status: 403,
+      json: { code: 'forbidden' },
+    });
+    t.match(await refusal(port, { origin: 'null' }), { status: 403 });
+    t.equal(await refusal(port, { origin: `http://127.0.0.1:${port}` }), undefined, 'its own');
+    t.ok((await simmer.metric('simmer_stream_refused_upgrades_total')) >= 3);
+    const open = await Simmer.start(t, [{ name: 'fn' }], {
+      flags: ['--cors-origins', 'https://app.example'],
+    });
+    t.equal(await refusal(open.port, { origin: 'https://app.example' }), undefined);
+    t.match(await refusal(open.port, { origin: 'https://evil.example' }), { status: 403 });
+  });
+
   await t.test('what cannot be read ends the socket, or its request', async (t) => {
     for (const text of ['', 'no', '[]', '{}', '{"type":"hello"}', '{"type":"invoke"}']) {
       t.equal(await closedWith(t, port, text), 4400, text);

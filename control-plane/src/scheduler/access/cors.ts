@@ -33,6 +33,11 @@ export class Cors {
     return origins.length === 0 ? null : new Cors(origins);
   }
 
+  /** Whether pages of this origin are among them. */
+  allows(origin: string): boolean {
+    return this.byOrigin.has(origin) || this.byOrigin.has('*');
+  }
+
   /** Of every answer to a request with this `Origin`; '' for one that has none. */
   headersFor(origin: string): HeaderPairs {
     return this.byOrigin.get(origin) ?? this.others;

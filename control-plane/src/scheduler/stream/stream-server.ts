@@ -10,6 +10,7 @@ import {
   MAX_BINARY_BYTES,
   STREAM_PATH,
 } from '@simmer/protocol/client-messages';
+import type { Cors } from '../access/cors.ts';
 import { type Access, Refused } from '../access/gate.ts';
 import type { Known } from '../access/known.ts';
 import { HttpReply } from '../http-reply.ts';
@@ -17,7 +18,7 @@ import type { HttpRequest, HttpResponse, TemplatedApp, Uws, us_socket_context_t 
 import { StreamRequests } from './stream-requests.ts';
 import { type Credential, StreamSocket, type StreamSocketPorts } from './stream-socket.ts';
 
-type ServerPorts = Omit<StreamSocketPorts, 'requests' | 'closed'>;
+type ServerPorts = Omit<StreamSocketPorts, 'requests' | 'closed'> & { readonly cors: Cors | null };
 
 interface SocketData {
   readonly binary: boolean;
@@ -28,11 +29,13 @@ interface SocketData {
 
 export class StreamServer {
   private readonly ports: StreamSocketPorts;
+  private readonly cors: Cors | null;
   private readonly sockets = new Set<StreamSocket>();
   /** Another control plane has taken over. */
   private leaving = false;
 
   constructor(ports: ServerPorts) {
+    this.cors = ports.cors;
     this.ports = {
       ...ports,
       requests: new StreamRequests(ports),
@@ -71,7 +74,7 @@ export class StreamServer {
   private upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t): void {
     const offered = protocolsOf(req);
     const chosen = chosenOf(offered);
-    const no = this.closedTo(chosen);
+    const no = this.closedTo(chosen) ?? this.foreign(req);
     const credential = credentialOf(req, offered);
     const access = this.ports.gate.callerOf(credential.authorization, credential.apiKey);
     const binary = chosen === CLIENT_MSGPACK;
@@ -109,6 +112,18 @@ export class StreamServer {
     if (chosen !== undefined) return undefined;
     const detail = `Of the subprotocols ${CLIENT_JSON} and ${CLIENT_MSGPACK} none is offered.`;
     return new Refused('unknown_subprotocol', detail);
+  }
+
+  /**
+   * A page of another origin: browsers let any of them open a WebSocket here, and read what comes. One without an `Origin`
+   * is no browser.
+   */
+  private foreign(req: HttpRequest): Refused | undefined {
+    const origin = req.getHeader('origin');
+    if (origin === '' || this.cors?.allows(origin)) return undefined;
+    const own = URL.parse(origin)?.host === req.getHeader('host');
+    if (own) return undefined;
+    return new Refused('forbidden', 'Pages of this origin are not among `cors-origins`.');
   }
 
   private refuse(res: HttpResponse, no: Refused): void {
