@@ -1,5 +1,5 @@
 /** What must hold after a run, judged by its evidence alone. Pure. */
-import type { Evidence, Offer, Told } from './evidence.ts';
+import type { Evidence, Offer, Shot, Told } from './evidence.ts';
 import type { Run } from './ledger.ts';
 import { NEVER_TAKES } from './plan.ts';
 
@@ -16,6 +16,8 @@ export interface Check {
 export const ACCEPTED_SHARE = 0.8;
 /** Memory after the run, of what it was before. */
 export const MEMORY_RATIO = 1.5;
+/** Between a shot and its note, or what it stops: a busy machine. */
+const SHOT_MS = 1_000;
 /** Two processes' looks at one clock, and the time between a look and the write. */
 const CLOCK_SLACK_MS = 1;
 
@@ -77,8 +79,8 @@ class Indexed {
   readonly runsOfOp: ReadonlyMap<string, Run[]>;
   /** Offers that were answered, with the answer. */
   readonly answers: readonly (Offer & { readonly told: Told })[];
-  /** Pods that were killed, or frozen at any time. */
-  readonly shot: ReadonlySet<number>;
+  /** What was done to each pod, in order. */
+  private readonly shots: ReadonlyMap<number, Shot[]>;
 
   constructor(all: Evidence) {
     this.all = all;
@@ -87,12 +89,26 @@ class Indexed {
     this.answers = all.offers.flatMap((offer) =>
       offer.fate.kind === 'told' ? [{ ...offer, told: offer.fate.told }] : [],
     );
-    this.shot = new Set(all.shots.map((shot) => shot.pid));
+    this.shots = grouped(all.shots, (shot) => shot.pid);
+  }
+
+  /** Its pod was killed or frozen while it ran, or shortly before: then it may have waited in its socket. */
+  wasShot(run: Run): boolean {
+    return this.wasShotBefore(run, run.lastAt + SHOT_MS);
+  }
+
+  /** The same, or later than it was heard of, until then: what it had to say may be lost. */
+  wasShotBefore({ pid, startedAt }: Run, end: number): boolean {
+    const shots = this.shots.get(pid) ?? [];
+    return shots.some(({ kind, at }, i) => {
+      const until = kind === 'freeze' ? (shots[i + 1]?.at ?? Number.POSITIVE_INFINITY) : at;
+      return at <= end && until >= startedAt - SHOT_MS;
+    });
   }
 }
 
-function grouped<T>(all: readonly T[], keyOf: (one: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
+function grouped<T, K>(all: readonly T[], keyOf: (one: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
   for (const one of all) {
     const key = keyOf(one);
     const group = groups.get(key);
@@ -145,14 +161,17 @@ function answersFit({ answers }: Indexed): Check {
 }
 
 /** A success is the caller's own, whole, and was made by an attempt that the ledger knows to have ended well. */
-function answersAreTrue({ answers, runsOfOp, shot }: Indexed): Check {
+function answersAreTrue(e: Indexed): Check {
+  const { answers, runsOfOp } = e;
   const name = "each result is its caller's own, and the ledger knows its making";
   const results = answers.filter(({ told }) => told.status === 200);
   return each(name, results, ({ op, told }) => {
     const runs = runsOfOp.get(op) ?? [];
     if (!told.intact) return `${op}: not what was asked for`;
     if (!told.complete) {
-      const why = runs.some((run) => run.outcome !== 'ok' || shot.has(run.pid));
+      const why = runs.some(
+        (run) => run.outcome !== 'ok' || e.wasShotBefore(run, Number.POSITIVE_INFINITY),
+      );
       return !why && `${op}: cut short although nothing befell its pod`;
     }
     if (told.op !== op) return `${op}: the result of ${told.op}`;
@@ -202,11 +221,14 @@ function endsStay({ all }: Indexed): Check {
 }
 
 function cancelsStay({ all }: Indexed): Check {
-  const cancelled = all.followed.filter((one) => one.cancelled);
-  return each('what was cancelled is', cancelled, ({ op, executionId, ends }) => {
-    const other = ends.find(({ status }) => status !== 'cancelled');
-    return other !== undefined && `${op} ${executionId}: ${other.status}`;
-  });
+  return each(
+    'what was cancelled is, and nothing else',
+    all.followed,
+    ({ op, executionId, cancelled, ends }) => {
+      const other = ends.find(({ status }) => (status === 'cancelled') !== cancelled);
+      return other !== undefined && `${op} ${executionId}: ${other.status}`;
+    },
+  );
 }
 
 /** At least once, to whoever takes them; a dead letter where nobody does. */
@@ -314,10 +336,11 @@ function lostIsMadeGood({ all, answers }: Indexed): Check {
     ...all.followed.flatMap(({ op, maxRetries, ends }) =>
       ends.map((end) => ({ ...end, op, maxRetries })),
     ),
-  ].filter(({ code, hadTime }) => code === 'pod_lost' && hadTime);
+  ];
   const name = 'a lost pod is told of only once all retries are used up';
-  return each(name, told, ({ op, maxRetries, attempts }) => {
-    return attempts !== maxRetries + 1 && `${op}: after ${attempts} of ${maxRetries + 1}`;
+  return each(name, told, ({ op, code, hadTime, maxRetries, attempts }) => {
+    const early = code === 'pod_lost' && hadTime && attempts !== maxRetries + 1;
+    return early && `${op}: after ${attempts} of ${maxRetries + 1}`;
   });
 }
 
@@ -350,14 +373,14 @@ function keysAreOfOneRequest({ answers }: Indexed): Check {
   });
 }
 
-function neverTwoAtOnce({ runsOfExecution, shot }: Indexed): Check {
-  const several = [...runsOfExecution.values()].filter((runs) => runs.length > 1);
+function neverTwoAtOnce(e: Indexed): Check {
+  const several = [...e.runsOfExecution.values()].filter((runs) => runs.length > 1);
   const name = 'no two attempts of one execution ran at once, save where the first pod was shot';
   return each(name, several, (runs) => {
     const inOrder = [...runs].sort((a, b) => a.attempt - b.attempt);
     const over = inOrder.findIndex((run, i) => {
       const next = inOrder[i + 1];
-      if (next === undefined || shot.has(run.pid)) return false;
+      if (next === undefined || e.wasShot(run)) return false;
       return next.startedAt < run.lastAt - CLOCK_SLACK_MS;
     });
     const [one, next] = [inOrder[over], inOrder[over + 1]];

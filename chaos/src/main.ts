@@ -142,6 +142,10 @@ try {
   mkdirSync(join(COUNTS, '..'), { recursive: true });
   writeFileSync(COUNTS, JSON.stringify({ passed, failed: checks.length - passed }));
   process.exitCode = passed === checks.length ? 0 : 1;
+} catch (error) {
+  console.error(`The run broke off (seed ${seed}):`, error);
+  if (server.stderr !== '') console.error(`What the server wrote:\n${server.stderr}`);
+  process.exitCode = 1;
 } finally {
   receiver.stop();
   server.kill();

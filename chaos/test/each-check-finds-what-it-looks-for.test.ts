@@ -135,6 +135,12 @@ sees(
   LETTERS,
 );
 
+sees(
+  'one that is cancelled although nobody asked for it',
+  follow(followed('z', [end({ status: 'cancelled', code: 'cancelled' })])),
+  'what was cancelled is',
+);
+
 const ONCE = 'each operation is one execution';
 sees('an operation that two executions ran', runs(run('a', 1, { executionId: 'x-other' })), ONCE);
 sees('an attempt that ran twice', runs(run('a', 1, { startedAt: 160, lastAt: 170 })), ONCE);
@@ -164,6 +170,24 @@ sees(
   },
   'no two attempts of one execution ran at once',
 );
+
+t.test('two attempts at once are no fault where the pod of the first was shot then', async (t) => {
+  const twice = (at: number, thawedAt: number): Partial<Evidence> => ({
+    ...offers(offer('z', { attempts: 2 })),
+    ...runs(
+      run('z', 1, { pid: 300, startedAt: 5_000, lastAt: 5_230 }),
+      run('z', 2, { startedAt: 5_200 }),
+    ),
+    shots: [
+      ...GOOD.shots,
+      { kind: 'freeze', pid: 300, at },
+      { kind: 'thaw', pid: 300, at: thawedAt },
+    ],
+  });
+  t.same(failing({ ...GOOD, ...twice(5_100, 5_220) }), []);
+  t.match(failing({ ...GOOD, ...twice(1_000, 2_000) }), [/no two attempts/], 'long before');
+  t.match(failing({ ...GOOD, ...twice(8_000, 9_000) }), [/no two attempts/], 'long after');
+});
 
 const SAME = 'whoever brings the same key gets the same result';
 sees(
