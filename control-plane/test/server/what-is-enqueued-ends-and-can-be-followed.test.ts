@@ -337,20 +337,67 @@ t.test('as many as are kept run: one more is refused', async (t) => {
   t.equal((await post({})).status, 202);
 });
 
-t.test('what a shutdown cuts off is told, to who waits and in the log', async (t) => {
-  const ending = await Simmer.start(t, [{ name: 'actor', spec: { minReplicas: 1 } }], {
-    flags: ['--shutdown-grace-ms', '100'],
-  });
+t.test('what a shutdown cuts off is told, to who waits and in the log, each of them', async (t) => {
+  const patient = {
+    ...{ minReplicas: 1, deadlineMs: 604_800_000 },
+    retry: { baseDelayMs: 86_400_000, maxDelayMs: 86_400_000 },
+  };
+  const ending = await Simmer.start(
+    t,
+    [
+      {
+        name: 'actor',
+        spec: { minReplicas: 1, maxReplicas: 1, overflow: 0, queue: { maxLength: 1_000 } },
+      },
+      { name: 'patient', code: FLAKY, spec: patient },
+    ],
+    { flags: ['--shutdown-grace-ms', '100'] },
+  );
   const gate = ending.gate();
-  const { json } = await ending.request('/v1/functions/actor:enqueue', {
-    method: 'POST',
-    body: JSON.stringify({ input: { hold: gate } }),
-  });
-  const waiter = ending.request(`/v1/executions/${json.executionId}?wait=60`);
+  const enqueueAt = async (name: string, input: object) =>
+    (
+      await ending.request(`/v1/functions/${name}:enqueue`, {
+        method: 'POST',
+        body: JSON.stringify({ input }),
+      })
+    ).json.executionId as string;
+  const running = await enqueueAt('actor', { hold: gate });
   await eventually('it runs', async () => (await ending.pool('actor')).busy === 1);
+  const waiter = ending.request(`/v1/executions/${running}?wait=60`);
+  const waiting = await enqueueAt('patient', { failures: 9, log: ending.gate() });
+  await eventually('it waits', async () => {
+    return (await ending.request(`/v1/executions/${waiting}`)).json.status === 'waiting';
+  });
+  const queued: string[] = [];
+  // More than the log takes at a time.
+  for (let i = 0; i < 26; i++) {
+    const some = Array.from({ length: 20 }, () => enqueueAt('actor', {}));
+    queued.push(...(await Promise.all(some)));
+  }
+  const sync = ending.invoke('actor');
+  await eventually('it waits in the queue', async () => {
+    return (await ending.metric('simmer_function_queue_depth')) === 521;
+  });
   ending.child.kill('SIGTERM');
   t.match((await waiter).json, { status: 'failed', error: { code: 'draining' } });
+  t.equal((await sync).json.code, 'draining');
   t.equal(await ending.exited, 0);
-  const line = ending.logs().find((l) => l['executionId'] === json.executionId);
-  t.match(line, { message: 'invocation failed', code: 'draining' });
+  const lines = ending.logs().filter((l) => l['code'] === 'draining');
+  const lineOf = (id: string) => lines.find((l) => l['executionId'] === id);
+  t.match(lineOf(running), {
+    ...{ message: 'invocation failed', function: 'default/actor', mode: 'async' },
+    ...{ status: 'running', attempts: 1 },
+  });
+  t.match(lineOf(waiting), { function: 'default/patient', status: 'waiting', attempts: 1 });
+  t.equal(
+    queued.filter((id) => lineOf(id)?.['status'] === 'queued').length,
+    520,
+    'none is left out',
+  );
+  t.match(
+    lines.filter((l) => l['mode'] === 'sync'),
+    [{ status: 'queued', attempts: 0 }],
+  );
+  const told = ending.logs().find((l) => l.message.startsWith('out of time'));
+  t.equal(told?.['executions'], 523);
 });
