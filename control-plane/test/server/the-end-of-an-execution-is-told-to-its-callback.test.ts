@@ -1,10 +1,18 @@
 import { createHmac } from 'node:crypto';
+import { openApiDocument } from '@simmer/protocol/api/openapi';
 import t from 'tap';
 import { arrival, hang, type Received, Receiver, status } from './receiver.ts';
 import { eventually, Simmer } from './simmer.ts';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const RETRY = { baseDelayMs: 10 };
+
+/** The headers of a callback, as the OpenAPI document has them. */
+const DESCRIBED: readonly { name: string; schema: { pattern?: string } }[] = Object.values(
+  // biome-ignore lint/suspicious/noExplicitAny: a path into a document
+  (openApiDocument('0.0.0') as any).paths['/v1/functions/{name}:enqueue'].post.callbacks.ended,
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+).flatMap((item: any) => item.post.parameters);
 
 const standard = await Receiver.start(t);
 const simmer = await Simmer.start(
@@ -53,6 +61,11 @@ t.test('it gets what GET answers, signed, and one trace leads to it', async (t) 
     'user-agent': /^simmer\/\d/,
     traceparent: new RegExp(`^00-${TRACE}-[0-9a-f]{16}-01$`),
   });
+  t.equal(DESCRIBED.length, 5);
+  for (const { name, schema } of DESCRIBED) {
+    const { pattern = '.' } = schema;
+    t.match(received.headers[name.toLowerCase()], new RegExp(pattern), `${name}, as described`);
+  }
   await verify(received);
   t.equal(received.body, (await simmer.request(`/v1/executions/${id}`)).text);
   t.match(received.json, { status: 'succeeded', traceId: TRACE, attempts: [{ outcome: 'ok' }] });

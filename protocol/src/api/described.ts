@@ -34,6 +34,20 @@ export interface Described {
   readonly answers: Readonly<Record<number, Answer>>;
   /** Beyond those of every operation. */
   readonly errors: readonly ErrorCode[];
+  /** A request that the server makes, to a URL that the caller gave. */
+  readonly callback?: Callback;
+}
+
+export interface Callback {
+  readonly id: string;
+  /** Where the URL stands: a runtime expression (OpenAPI 3.1.1 4.8.20.4). */
+  readonly to: string;
+  readonly summary: string;
+  readonly description: string;
+  readonly headers: readonly Parameter[];
+  readonly content: Readonly<Record<string, TSchema>>;
+  /** What the receiver's answers mean, by status or range. */
+  readonly answers: Readonly<Record<string, string>>;
 }
 
 const JSON_TYPE = 'application/json';
@@ -168,6 +182,34 @@ const REPLAY: readonly ErrorCode[] = [
   'executions_full',
 ];
 
+// ---- callbacks ---------------------------------------------------------------------------------------------------
+
+const ENDED: Callback = {
+  id: 'executionEnded',
+  to: '{$request.body#/callbackUrl}',
+  summary: 'The end of the execution, told to its callback URL',
+  description:
+    'Sent again, as the same delivery, until it is taken. The signature is an HMAC-SHA-256 over timestamp, a dot, and the body, with the key of `getCallbackKey`.',
+  headers: [
+    header('X-Execution-Id', 'The execution.', Type.String()),
+    header('Idempotency-Key', 'The same for every delivery of this callback.', Type.String()),
+    header('X-Simmer-Timestamp', 'When it was signed: Unix seconds.', Type.String()),
+    header(
+      'X-Simmer-Signature',
+      'The signature in hex.',
+      Type.String({ pattern: '^v1=[0-9a-f]{64}$' }),
+    ),
+    header('traceparent', 'The trace of the execution.', Type.String()),
+  ],
+  content: json(views.ExecutionSchema),
+  answers: {
+    '2XX': 'It is taken.',
+    '3XX': '307 and 308 are followed. Others: it is given up.',
+    '4XX': '408, 425 and 429: it is sent again, after `Retry-After`. Others: it is given up.',
+    '5XX': 'It is sent again.',
+  },
+};
+
 // ---- operations --------------------------------------------------------------------------------------------------
 
 /** By method and path, as they stand in OPERATIONS. */
@@ -203,6 +245,7 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
       'timeout',
       'execution_evicted',
     ],
+    callback: ENDED,
   },
   'ANY /fn/{name}/{path...}': {
     id: 'raw',

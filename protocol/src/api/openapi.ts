@@ -11,9 +11,11 @@ import {
   BY_ACCESS,
   BY_CONTROL,
   BY_SCHEDULER,
+  type Callback,
   DESCRIBED,
   type Described,
   EVERYWHERE,
+  type Parameter,
 } from './described.ts';
 import * as views from './views.ts';
 
@@ -143,11 +145,7 @@ function operationObject(operation: Operation, suffix: string): Json {
     summary,
     ...(description && { description }),
     ...(parameters.length > 0 && {
-      parameters: parameters.map((p) => ({
-        ...{ name: p.name, in: p.in, description: p.description },
-        ...(p.in === 'path' && { required: true }),
-        schema: schemaObject(p.schema),
-      })),
+      parameters: parameters.map(parameterObject),
     }),
     ...(hasBody && {
       requestBody: { required: body.required, content: contentObject(body.content) },
@@ -156,6 +154,33 @@ function operationObject(operation: Operation, suffix: string): Json {
     security: operation.scopes.length === 0 ? [] : [{ bearer: [] }, { apiKey: [] }, {}],
     ...(operation.scopes.length > 0 && { 'x-simmer-scopes': operation.scopes }),
     responses,
+    ...(described.callback && { callbacks: { ended: callbackObject(described.callback) } }),
+  };
+}
+
+function callbackObject(callback: Callback): Json {
+  const { id, to, summary, description, headers, content, answers } = callback;
+  return {
+    [to]: {
+      post: {
+        ...{ operationId: id, tags: ['Executions'], summary, description },
+        parameters: headers.map(parameterObject),
+        requestBody: { required: true, content: contentObject(content) },
+        // Its signature is what it shows.
+        security: [],
+        responses: Object.fromEntries(
+          Object.entries(answers).map(([status, meaning]) => [status, { description: meaning }]),
+        ),
+      },
+    },
+  };
+}
+
+function parameterObject({ name, in: where, description, schema }: Parameter): Json {
+  return {
+    ...{ name, in: where, description },
+    ...(where === 'path' && { required: true }),
+    schema: schemaObject(schema),
   };
 }
 
