@@ -1,6 +1,7 @@
 import { request as httpRequest } from 'node:http';
 import t, { type Test } from 'tap';
 import { WebSocket } from 'ws';
+import { Issuer } from './issuer.ts';
 import { KeyFile } from './keys.ts';
 import { Plane, RuntimePod } from './plane.ts';
 import { eventually, Simmer } from './simmer.ts';
@@ -245,6 +246,30 @@ t.test('credentials', async (t) => {
   await some.next('pong');
   const printed = JSON.stringify(simmer.logs()) + simmer.stderr + (await simmer.metrics());
   for (const key of [all, reader, narrow]) t.notOk(printed.includes(key.slice(-20)));
+});
+
+t.test('tokens of an issuer, which are checked elsewhere first', async (t) => {
+  const issuer = await Issuer.start(t);
+  const simmer = await Simmer.start(t, [{ name: 'a' }], {
+    flags: [...issuer.flags, '--jwt-functions-claim', 'functions'],
+  });
+  const { port } = simmer;
+  const offer = (token: string) => `simmer.bearer.${Buffer.from(token).toString('base64url')}`;
+  const claims = { functions: ['default/*'] };
+  const now = Math.floor(Date.now() / 1_000);
+  const expired = await issuer.token({ ...claims, exp: now - 60 });
+  t.match(await refusal(port, { authorization: `Bearer ${expired}` }), { status: 401 });
+  t.match(await refusal(port, { 'sec-websocket-protocol': offer(expired) }), { status: 401 });
+  const short = await issuer.token({ ...claims, exp: now + 3 });
+  const peer = await StreamPeer.open(t, port, 'msgpack', [offer(short)]);
+  peer.send({ type: 'invoke', id: 1, function: 'a', input: '{"echo":1}' });
+  t.equal((await peer.output(1)).echo, 1);
+  let id = 1;
+  await eventually('the socket of a token that has expired is closed', () => {
+    if (peer.closed === undefined) peer.send({ type: 'subscribe', id: ++id, executionId: 'x' });
+    return peer.closed;
+  });
+  t.equal(peer.closed?.code, 4401);
 });
 
 t.test('a socket is closed over silence, never over its age', async (t) => {
