@@ -3,10 +3,13 @@ import { closedLoop } from './closed.ts';
 import { openLoop } from './open.ts';
 import type { LoadResult } from './recorder.ts';
 import { type LoadSpec, MAX_LOAD_MS } from './spec.ts';
+import { websocketLoop } from './websocket.ts';
 
 export function runLoad(spec: LoadSpec): Promise<LoadResult> {
   if (spec.warmupMs + spec.durationMs > MAX_LOAD_MS) throw new RangeError('load too long');
-  return spec.mode.loop === 'closed' ? closedLoop(spec, spec.mode) : openLoop(spec, spec.mode);
+  const { mode } = spec;
+  if (mode.loop === 'open') return openLoop(spec, mode);
+  return mode.websocket === true ? websocketLoop(spec, mode) : closedLoop(spec, mode);
 }
 
 if (process.send !== undefined) {

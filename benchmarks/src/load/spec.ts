@@ -27,6 +27,8 @@ export interface ClosedLoop {
   readonly connections: number;
   /** So many more are opened first and carry nothing. */
   readonly idleConnections?: number;
+  /** One WebSocket instead, with as many requests in flight: `paths` is one `:invoke`. */
+  readonly websocket?: boolean;
 }
 
 /** A request every 1/rate seconds whatever the answers do. */

@@ -7,12 +7,14 @@ import { kill } from './kill.ts';
 import { memory } from './memory.ts';
 import { neighbour } from './neighbour.ts';
 import { overload } from './overload.ts';
+import { stream } from './stream.ts';
 import { pods, warm } from './warm.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   warm,
   pods,
   clients,
+  stream,
   coldStart,
   growth,
   ownTime,
