@@ -140,6 +140,29 @@ t.test('names and labels are checked', async (t) => {
   ]);
 });
 
+t.test('a callback goes to an http or https URL, without credentials', async (t) => {
+  const callback = (value: unknown) => issues(withSpec({ callback: value }));
+  for (const url of [
+    'http://receiver.shop/',
+    'https://a.example:8443',
+    'https://a.example/x@y?z',
+  ]) {
+    t.same(callback({ url }), ['accepted'], url);
+  }
+  for (const url of [
+    '',
+    '/x',
+    'ftp://a.example/',
+    'https://',
+    'https://u:p@a.example/',
+    'http://a b/',
+  ]) {
+    t.match(callback({ url }), [/^spec\.callback\.url: /], url);
+  }
+  t.match(callback({ url: `https://a.example/${'x'.repeat(2_048)}` }), [/^spec\.callback\.url: /]);
+  t.match(callback({}), [/^spec\.callback: lacks url$/]);
+});
+
 t.test('no input makes it throw', async (t) => {
   const hostile = JSON.parse('{"__proto__": {"x": 1}, "constructor": 5}') as object;
   const deep = JSON.parse('['.repeat(5_000) + ']'.repeat(5_000)) as unknown;
