@@ -242,7 +242,6 @@ export class Metrics {
   private readonly node = new Registry();
   private readonly options: MetricsOptions;
   private readonly process: ProcessCounters;
-  private readonly views = new Map<number, FunctionCounters>();
 
   constructor(options: MetricsOptions) {
     this.options = options;
@@ -251,11 +250,14 @@ export class Metrics {
     collectDefaultMetrics({ register: this.node });
   }
 
-  /** The page, in Prometheus' text format, piece by piece. Values of different lines may be of slightly different times. */
+  /**
+   * The page, in Prometheus' text format, piece by piece. What is counted by function is of one moment, or what was accepted and
+   * what became of it would not add up.
+   */
   async *page(): AsyncGenerator<string> {
     yield await this.node.metrics();
     yield this.processFamilies();
-    const blocks = this.blocks();
+    const blocks = this.blocks(this.options.memory.slice(0));
     let sliceEnds = performance.now() + SLICE_MS;
     for (const { name, type, help, lines } of FAMILIES) {
       let text = head(name, type, help);
@@ -358,23 +360,18 @@ export class Metrics {
   }
 
   /** Each function's label and counters. A key is two DNS labels and a slash: nothing in it needs escaping. */
-  private blocks(): (readonly [labels: string, counters: FunctionCounters])[] {
+  private blocks(
+    memory: SharedArrayBuffer,
+  ): (readonly [labels: string, counters: FunctionCounters])[] {
     const blocks: (readonly [string, FunctionCounters])[] = [];
     let others = false;
     for (const { key, slot } of this.options.functions()) {
       if (slot === OTHER_SLOT) others = true;
-      else blocks.push([`function="${key}"`, this.view(slot)]);
+      else blocks.push([`function="${key}"`, new FunctionCounters(memory, slot)]);
     }
-    if (others) blocks.push([`function="${OTHER_LABEL}"`, this.view(OTHER_SLOT)]);
+    if (others)
+      blocks.push([`function="${OTHER_LABEL}"`, new FunctionCounters(memory, OTHER_SLOT)]);
     return blocks;
-  }
-
-  private view(slot: number): FunctionCounters {
-    const known = this.views.get(slot);
-    if (known) return known;
-    const view = new FunctionCounters(this.options.memory, slot);
-    this.views.set(slot, view);
-    return view;
   }
 }
 

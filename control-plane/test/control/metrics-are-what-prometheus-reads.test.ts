@@ -85,6 +85,25 @@ t.test('what the scheduler counts is on the page, by function', async (t) => {
   t.ok(families.has('process_resident_memory_bytes'), "and Node's own");
 });
 
+t.test('what is counted by function is of one moment, however long the page takes', async (t) => {
+  const { memory, metrics } = setUp([{ key: 'default/a', slot: 1 }]);
+  const a = new FunctionCounters(memory, 1);
+  a.count('accepted');
+  a.addGauge('running', 1);
+  let page = '';
+  for await (const piece of metrics.page()) {
+    page += piece;
+    // The scheduler goes on meanwhile.
+    if (!piece.includes('simmer_function_queue_depth')) continue;
+    a.addGauge('running', -1);
+    a.count('succeeded');
+  }
+  t.match(page, /simmer_accepted_total\{function="default\/a"\} 1\n/);
+  t.match(page, /simmer_function_running\{function="default\/a"\} 1\n/);
+  t.notMatch(page, /simmer_ended_total\{/);
+  t.equal(a.ended, 1);
+});
+
 t.test('histograms have cumulative buckets in seconds', async (t) => {
   const { memory, read } = setUp([{ key: 'default/a', slot: 1 }]);
   const a = new FunctionCounters(memory, 1);
