@@ -9,6 +9,9 @@ const problems = await lintFromString({
   config: await createConfig({ extends: ['recommended-strict'] }),
 });
 for (const { ruleId, message, location } of problems) {
-  console.error(`openapi.json: ${location[0]?.pointer}: ${message} (${ruleId})`);
+  const { pointer = '' } = location[0] ?? {};
+  // Its success is 101.
+  if (ruleId === 'operation-2xx-response' && pointer.startsWith('#/paths/~1v1~1stream/')) continue;
+  console.error(`openapi.json: ${pointer}: ${message} (${ruleId})`);
+  process.exitCode = 1;
 }
-if (problems.length > 0) process.exitCode = 1;

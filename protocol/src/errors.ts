@@ -138,6 +138,11 @@ export const ERRORS = {
     title: 'Shutting down',
     help: 'This control plane accepts no new work, or ended before the invocation did. Try again: another one may answer.',
   },
+  upgrade_required: {
+    status: 426,
+    title: 'Only for WebSockets',
+    help: '`/v1/stream` was asked for by a plain request. Open it as a WebSocket.',
+  },
   unknown_subprotocol: {
     status: 400,
     title: 'Subprotocol not spoken',

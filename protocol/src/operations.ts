@@ -7,8 +7,8 @@
 export const SCOPES = ['invoke', 'read', 'write'] as const;
 export type Scope = (typeof SCOPES)[number];
 
-/** Which part of the server answers. `control`: the control thread. */
-export type AnsweredBy = 'invocation' | 'executions' | 'dead-letters' | 'control';
+/** Which part of the server answers. `control`: the control thread; `stream`: what upgrades to a WebSocket. */
+export type AnsweredBy = 'invocation' | 'executions' | 'dead-letters' | 'control' | 'stream';
 
 export interface Operation {
   /** `ANY`: each of HTTP's. */
@@ -67,6 +67,7 @@ export const OPERATIONS: readonly Operation[] = [
     by: 'executions',
   },
   { method: 'DELETE', path: '/v1/executions/{id}', scopes: ['invoke', 'write'], by: 'executions' },
+  { method: 'GET', path: '/v1/stream', scopes: ['invoke', 'read', 'write'], by: 'stream' },
   { method: 'GET', path: '/openapi.json', scopes: [], by: 'control' },
   { method: 'GET', path: '/docs', scopes: [], by: 'control' },
   { method: 'GET', path: '/docs/{file}', scopes: [], by: 'control' },

@@ -94,6 +94,12 @@ export class HttpOperations {
       return;
     }
     const { operation, parameter } = routed;
+    if (operation.by === 'stream') {
+      // stream-server.ts takes those that ask for the upgrade.
+      reply.addHeaders([['upgrade', 'websocket']]);
+      reply.failWith(requestId, '', 'upgrade_required', `${path} is a WebSocket.`);
+      return;
+    }
     const access = operation.scopes.length === 0 ? KNOWN_ANYONE : this.gate.callerOfRequest(req);
     const query = req.getQuery() ?? '';
     const contentType = operation.takesBody === true ? req.getHeader('content-type') : '';

@@ -475,6 +475,18 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
     answers: { 200: { description: 'How many.', content: json(views.DeletedSchema) } },
     errors: ['invalid_query', 'function_not_found'],
   },
+  'GET /v1/stream': {
+    id: 'stream',
+    tag: 'Invocations',
+    summary: 'Many calls on one WebSocket',
+    description:
+      'A WebSocket with the subprotocol `simmer.client.v1.json` or `simmer.client.v1.msgpack`; docs/stream.md has its messages, which carry the problem documents of these operations. A browser, which can set no header, offers its credential as a further subprotocol: `simmer.bearer.` and the base64url of it.',
+    parameters: [header('Sec-WebSocket-Protocol', 'What the client offers.', Type.String())],
+    answers: {
+      101: { description: 'It is a WebSocket from here on.', headers: { Upgrade: 'websocket' } },
+    },
+    errors: ['upgrade_required', 'unknown_subprotocol'],
+  },
   'GET /openapi.json': {
     id: 'getOpenApi',
     tag: 'Documentation',

@@ -200,6 +200,7 @@ function problemResponse(status: number, codes: readonly ErrorCode[], every: Hea
       ...every,
       ...(again && { 'Retry-After': 'Seconds after which to try again.' }),
       ...(status === 401 && { 'WWW-Authenticate': 'Bearer.' }),
+      ...(status === 426 && { Upgrade: 'websocket' }),
       ...(codes.includes('rate_limited') && RATE_LIMIT),
     }),
     content: {
