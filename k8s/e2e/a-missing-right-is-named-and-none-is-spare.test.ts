@@ -12,7 +12,7 @@ import { apply, get, kubectl, tryCommand, until } from './support/kubectl.ts';
 const INSTALLATIONS = 3;
 const installations: Installation[] = [];
 t.before(async () => {
-  for (let i = 0; i < INSTALLATIONS; i++) installations.push(await install());
+  for (let i = 0; i < INSTALLATIONS; i++) installations.push(await install({ keys: true }));
 });
 t.teardown(() => Promise.all(installations.map((simmer) => simmer.remove())));
 

@@ -10,7 +10,7 @@ t.before(async () => {
 t.teardown(() => simmer?.remove());
 
 /** Its one answer: where it ran. */
-const ranOn = (name: string, at: Pick<Installation, 'address' | 'name'> = simmer) =>
+const ranOn = (name: string, at: Omit<Installation, 'remove'> = simmer) =>
   until(`${name} answers`, async () => {
     const { status, body } = await invoke(at, name, { ms: 0 });
     return status === 200 && (body.output as string);

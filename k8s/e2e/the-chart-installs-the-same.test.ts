@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { applyFunction, invoke, WAITS } from './support/call.ts';
-import { type Installation, image, newNames } from './support/installation.ts';
+import { firstKeyOf, type Installation, image, newNames } from './support/installation.ts';
 import { command, get, kubectl, tryCommand, until } from './support/kubectl.ts';
 
 const CHART = fileURLToPath(new URL('../chart', import.meta.url));
@@ -76,12 +76,17 @@ t.test(
       tenant,
       address: `http://${NODE}:${service['spec'].ports[0].nodePort}`,
       name: (name) => `${name}.${tenant}`,
+      credentials: () => firstKeyOf(system),
       remove: async () => {},
     };
     await until('it answers', async () => {
-      const answer = await fetch(`${simmer.address}/v1/functions`).catch(() => undefined);
+      const headers = await simmer.credentials();
+      const answer = await fetch(`${simmer.address}/v1/functions`, { headers }).catch(
+        () => undefined,
+      );
       return answer?.ok;
     });
+    t.equal((await fetch(`${simmer.address}/v1/functions`)).status, 401, 'only with a key');
     await applyFunction(simmer, 'hello', { source: { inline: WAITS } });
     t.match(await invoke(simmer, 'hello', { ms: 0 }), { status: 200 });
   },
@@ -95,7 +100,8 @@ t.test(
       ['replica=2', /replica/],
       ['namespaces={Not A Name}', /namespaces/],
       ['options.port=9000', /options\.port: the chart sets it itself/],
-      ['allowAnonymous=false', /allowAnonymous/],
+      ['allowAnonymous=maybe', /allowAnonymous/],
+      ['options.api-keys-secret=x', /options\.api-keys-secret: the chart sets it itself/],
     ] as const) {
       const { code, stderr } = await tryCommand('helm', [...TEMPLATE, '--set', set]);
       t.not(code, 0, set);

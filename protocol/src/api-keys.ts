@@ -74,15 +74,20 @@ export function addApiKey(
   file: ApiKeyFile,
   wanted: NewApiKey,
 ): { readonly file: ApiKeyFile; readonly key: string; readonly entry: ApiKeyEntry } {
-  const id = newId();
-  const key = `${API_KEY_PREFIX}${id}_${randomBytes(SECRET_BYTES).toString('base64url')}`;
-  const entry: ApiKeyEntry = {
-    ...{ id, hash: hashOfApiKey(file.pepper, key) },
-    ...{ functions: ['*'], ...wanted },
-  };
+  const secret = randomBytes(SECRET_BYTES).toString('base64url');
+  const key = `${API_KEY_PREFIX}${newId()}_${secret}`;
+  const added = fileWithApiKey(file, key, wanted);
+  return { file: added, key, entry: added.keys.at(-1) as ApiKeyEntry };
+}
+
+/** Adds a key that there is already. @throws where it is none, or `wanted` may not stand in a file */
+export function fileWithApiKey(file: ApiKeyFile, key: string, wanted: NewApiKey): ApiKeyFile {
+  const id = idOfApiKey(key);
+  if (id === undefined) throw new Error('what is to be added is no API key');
+  const entry = { id, hash: hashOfApiKey(file.pepper, key), functions: ['*'], ...wanted };
   const parsed = parseApiKeyFile({ ...file, keys: [...file.keys, entry] });
   if (!parsed.ok) throw new Error(parsed.issue);
-  return { file: parsed.file, key, entry };
+  return parsed.file;
 }
 
 /** Without the key; undefined where it has none of this id. */

@@ -42,6 +42,8 @@ export interface Config {
   readonly corsOrigins: readonly string[];
   /** Absolute path of a file or folder of API keys; '' : none. */
   readonly apiKeys: string;
+  /** Name of a Secret of `instanceNamespace`; '' : none. */
+  readonly apiKeysSecret: string;
   /** '' : no JWTs. */
   readonly jwtIssuer: string;
   readonly jwtAudience: string;
@@ -294,6 +296,13 @@ function checkTogether(config: Config): void {
       `${name}: ${JSON.stringify(host)}: a bind beyond loopback needs API keys (--api-keys) or JWTs (--jwt-issuer), or --allow-anonymous`,
     );
   }
+  if (config.apiKeysSecret !== '') {
+    if (config.registry !== 'kubernetes' && !config.backends.includes('kubernetes')) {
+      throw new OptionError('api-keys-secret: it needs the kubernetes registry or backend');
+    }
+    if (config.apiKeys !== '')
+      throw new OptionError('api-keys and api-keys-secret: one of the two');
+  }
   if ((config.tlsCert === '') !== (config.tlsKey === '')) {
     throw new OptionError('tls-cert and tls-key: one needs the other');
   }
@@ -335,8 +344,10 @@ function checkTogether(config: Config): void {
 }
 
 /** Whether callers have to show who they are. */
-export function asksWhoCalls(config: Pick<Config, 'apiKeys' | 'jwtIssuer'>): boolean {
-  return config.apiKeys !== '' || config.jwtIssuer !== '';
+export function asksWhoCalls(
+  config: Pick<Config, 'apiKeys' | 'apiKeysSecret' | 'jwtIssuer'>,
+): boolean {
+  return config.apiKeys !== '' || config.apiKeysSecret !== '' || config.jwtIssuer !== '';
 }
 
 export function isLoopback(host: string): boolean {

@@ -323,6 +323,13 @@ export const OPTIONS: readonly Option[] = [
     'File of API keys, or a folder of such files (the mount of a Secret). Read again when it changes. With it every caller needs a key.',
   ),
   option(
+    'api-keys-secret',
+    'apiKeysSecret',
+    text('NAME', 'the name of a Secret', /^[a-z0-9]([-a-z0-9.]{0,240}[a-z0-9])?$/),
+    '',
+    'Kubernetes: Secret of API keys in `instance-namespace`, in place of `api-keys`. Where there is none the leader makes it, and puts the text of a first key into the Secret `NAME-first-key`.',
+  ),
+  option(
     'jwt-issuer',
     'jwtIssuer',
     text('URL', 'an http or https URL', /^https?:\/\/[^\s?#]+$/),

@@ -5,12 +5,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Api, isTransient } from '@simmer/k8s/api/api';
 import { KubernetesBackend } from '@simmer/k8s/backend/backend';
+import { ensureApiKeys, readApiKeys } from '@simmer/k8s/keys/api-keys';
 import { type ControlPlaneKeys, ensureKeys } from '@simmer/k8s/keys/keys';
 import { LeaderElection } from '@simmer/k8s/lease/election';
 import { KubernetesRegistry } from '@simmer/k8s/registry/registry';
 import { StatusWriter } from '@simmer/k8s/status/writer';
 import type { Config } from '../config/config.ts';
 import type { ControlThreadData } from '../shared/messages.ts';
+import type { KeySecret } from './access/api-key-secret.ts';
 import type { Cluster, Election } from './cluster.ts';
 import type { Log } from './log.ts';
 
@@ -68,6 +70,7 @@ export async function connect({ config }: ControlThreadData, log: Log): Promise<
     ...(backend && { backend }),
     ...(keys && partsOfKeys(keys, config)),
     ...(election && { election: standingDown(election, backend) }),
+    ...(config.apiKeysSecret !== '' && { apiKeys: keySecretOf(api, config, log) }),
     vitals: () => ({
       staleMs: Math.max(registry?.staleMs ?? 0, backend?.staleMs ?? 0),
       writes: api.writeCount,
@@ -95,6 +98,14 @@ function electionOf(api: Api, config: Config, log: Log): LeaderElection {
     clientAddress: clientAddressOf(config),
     log,
   });
+}
+
+function keySecretOf(api: Api, { instanceNamespace, apiKeysSecret }: Config, log: Log): KeySecret {
+  return {
+    ensure: () =>
+      patiently(() => ensureApiKeys(api, instanceNamespace, apiKeysSecret, Date.now()), log),
+    read: () => readApiKeys(api, instanceNamespace, apiKeysSecret),
+  };
 }
 
 /** Pods and other control planes reach this one by the same host. */

@@ -7,6 +7,7 @@ import type { PoolStatus } from '@simmer/k8s/status/pool-status';
 import type { Backend } from '@simmer/protocol/backend';
 import type { Registry } from '@simmer/protocol/registry';
 import type { PodKeysMessage, Successor } from '../shared/messages.ts';
+import type { KeySecret } from './access/api-key-secret.ts';
 import type { ClusterVitals } from './metrics.ts';
 
 /** Who leads, of several control planes. */
@@ -33,6 +34,8 @@ export interface Cluster {
   readonly keys?: Omit<PodKeysMessage, 'type'>;
   /** What the keys are derived from that sign callbacks; every control plane's is the same. */
   readonly callbackSecret?: Uint8Array;
+  /** Absent: they are not kept in a Secret. */
+  readonly apiKeys?: KeySecret;
   /** PEM. */
   readonly ca?: string;
   vitals(): ClusterVitals;

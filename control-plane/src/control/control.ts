@@ -21,6 +21,7 @@ import type {
   VerifyTokenMessage,
 } from '../shared/messages.ts';
 import { apiKeyFiles } from './access/api-key-files.ts';
+import { ApiKeySecret, type KeySecret } from './access/api-key-secret.ts';
 import { ApiKeys } from './access/api-keys.ts';
 import { certificateFiles } from './access/certificate-files.ts';
 import { guardOf } from './access/guard.ts';
@@ -82,6 +83,7 @@ export class Control {
   private readonly apiKeys: ApiKeys;
   /** null: JWTs are not taken. */
   private readonly tokens: Tokens | null;
+  private apiKeySecret: ApiKeySecret | undefined;
   /** By the option that names them. */
   private readonly files: readonly (readonly [string, WatchedFiles<unknown>])[];
   private refused = new Set<string>();
@@ -126,6 +128,14 @@ export class Control {
     return files;
   }
 
+  private secretOf(secret: KeySecret): ApiKeySecret {
+    const { log, apiKeys } = this;
+    const name = this.options.data.config.apiKeysSecret;
+    const watched = new ApiKeySecret({ secret, name, log, onKeys: (all) => apiKeys.set(all) });
+    watched.watch();
+    return watched;
+  }
+
   /** Sends `started`, or `start-failed` with what is wrong. */
   async start(): Promise<void> {
     const { config } = this.options.data;
@@ -161,7 +171,14 @@ export class Control {
       } catch (error) {
         return this.failStart(`kubernetes: ${(error as Error).message}`);
       }
+      const { apiKeys } = this.cluster;
+      if (apiKeys !== undefined) this.apiKeySecret = this.secretOf(apiKeys);
       if (!(await this.waitToLead(this.cluster))) return;
+      try {
+        await this.apiKeySecret?.lead();
+      } catch (error) {
+        return this.failStart(`api-keys-secret: ${(error as Error).message}`);
+      }
     }
     this.enter('reading');
     const parts = this.assemble();
@@ -343,6 +360,7 @@ export class Control {
   private async close(): Promise<void> {
     clearInterval(this.reporting);
     for (const [, files] of this.files) await files.close();
+    this.apiKeySecret?.close();
     for (const backend of this.parts?.backends ?? []) await backend.close();
     await this.cluster?.close();
     await this.management.close();

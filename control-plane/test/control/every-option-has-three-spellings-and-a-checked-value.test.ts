@@ -18,6 +18,7 @@ const DEFAULTS: Config = {
   tlsKey: '',
   corsOrigins: [],
   apiKeys: '',
+  apiKeysSecret: '',
   jwtIssuer: '',
   jwtAudience: '',
   jwtJwks: '',
@@ -90,6 +91,7 @@ const OTHERS: Record<string, [string, unknown]> = {
   'tls-key': ['key.pem', '/srv/key.pem'],
   'cors-origins': ['https://a.example, http://b:1', ['https://a.example', 'http://b:1']],
   'api-keys': ['keys.json', '/srv/keys.json'],
+  'api-keys-secret': ['simmer-api-keys', 'simmer-api-keys'],
   'jwt-issuer': ['https://id.example', 'https://id.example'],
   'jwt-audience': ['simmer', 'simmer'],
   'jwt-jwks': ['jwks.json', '/srv/jwks.json'],
@@ -142,6 +144,7 @@ function configOf(argv: string[], env: Record<string, string> = {}, file?: strin
 
 /** What an option cannot do without. */
 const COMPANIONS: Record<string, readonly string[]> = {
+  'api-keys-secret': ['registry'],
   'tls-cert': ['tls-key'],
   'tls-key': ['tls-cert'],
   'jwt-issuer': ['jwt-audience'],
@@ -300,6 +303,18 @@ t.test('a bad start is refused with the option, the value and what is allowed', 
       {},
       undefined,
       'jwt-audience: jwt-issuer needs it: a token for another service must not hold here',
+    ],
+    [
+      ['--api-keys-secret=x'],
+      {},
+      undefined,
+      'api-keys-secret: it needs the kubernetes registry or backend',
+    ],
+    [
+      ['--api-keys-secret=x', '--registry=kubernetes', '--api-keys=y'],
+      {},
+      undefined,
+      'api-keys and api-keys-secret: one of the two',
     ],
     [['--tls-key=x'], {}, undefined, 'tls-cert and tls-key: one needs the other'],
     [

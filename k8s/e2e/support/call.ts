@@ -13,14 +13,14 @@ const CALL_TIMEOUT_MS = 60_000;
 
 /** Invokes a function of the installation's tenant; rejects where the connection is cut. */
 export async function invoke(
-  { address, name }: Pick<Installation, 'address' | 'name'>,
+  { address, name, credentials }: Pick<Installation, 'address' | 'name' | 'credentials'>,
   functionName: string,
   input: unknown,
   headers: Record<string, string> = {},
 ): Promise<Answer> {
   const response = await fetch(`${address}/v1/functions/${name(functionName)}:invoke`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
+    headers: { 'content-type': 'application/json', ...(await credentials()), ...headers },
     body: JSON.stringify({ input }),
     signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
   });
@@ -64,13 +64,14 @@ export const fn = (name: string, spec: object): object => ({
 
 /** Applies a function to the installation's tenant, and waits until the control plane has heard of it. */
 export async function applyFunction(
-  { address, tenant, name }: Installation,
+  { address, tenant, name, credentials }: Installation,
   functionName: string,
   spec: object,
 ): Promise<void> {
   await apply(tenant, fn(functionName, spec));
   await until(`${functionName} is known`, async () => {
-    const { ok } = await fetch(`${address}/v1/pools/${name(functionName)}`);
+    const headers = await credentials();
+    const { ok } = await fetch(`${address}/v1/pools/${name(functionName)}`, { headers });
     return ok;
   });
 }

@@ -37,6 +37,8 @@ export interface Installation {
   readonly address: string;
   /** How a URL names a function of `tenant`. */
   name(functionName: string): string;
+  /** Headers that show its first key, as it is now; none where it asks nobody who calls. */
+  credentials(): Promise<Record<string, string>>;
   /** Removes everything. */
   remove(): Promise<void>;
 }
@@ -45,6 +47,8 @@ interface Options {
   readonly replicas?: number;
   /** Serve a second namespace, too. */
   readonly second?: boolean;
+  /** Callers need API keys, as the manifests have it. Without, everybody may call. */
+  readonly keys?: boolean;
   /** More of the Deployment's environment. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -78,6 +82,7 @@ export async function install(options: Options = {}): Promise<Installation> {
     const env = {
       SIMMER_NAMESPACES: tenants.join(','),
       SIMMER_RUNTIME_IMAGE: image('runtime'),
+      ...(options.keys !== true && { SIMMER_API_KEYS_SECRET: '', SIMMER_ALLOW_ANONYMOUS: 'true' }),
       ...options.env,
     };
     overlay(join(folder, 'control-plane'), 'control-plane', system, [
@@ -117,15 +122,26 @@ export async function install(options: Options = {}): Promise<Installation> {
     await kubectl('rollout', 'status', '-n', system, 'deployment/simmer', '--timeout=120s');
     const service = await get(system, 'service', 'simmer');
     const address = `http://${NODE}:${service['spec'].ports[0].nodePort}`;
+    const credentials = options.keys === true ? () => firstKeyOf(system) : async () => ({});
     await until(`${address} answers`, async () => {
-      const answer = await fetch(`${address}/v1/functions`).catch(() => undefined);
+      const headers = await credentials();
+      const answer = await fetch(`${address}/v1/functions`, { headers }).catch(() => undefined);
       return answer?.ok;
     });
-    return { system, tenant, second, address, name: (name) => `${name}.${tenant}`, remove };
+    const name = (functionName: string) => `${functionName}.${tenant}`;
+    return { system, tenant, second, address, name, credentials, remove };
   } catch (error) {
     await remove();
     throw error;
   }
+}
+
+/** Headers that show the key that its first start has made; none where there is none yet. */
+export async function firstKeyOf(system: string): Promise<Record<string, string>> {
+  const name = ['get', 'secret', 'simmer-api-keys-first-key', '-n', system, '--ignore-not-found'];
+  const stored = await kubectl(...name, '-o', 'jsonpath={.data.key}');
+  if (stored === '') return {};
+  return { 'x-api-key': Buffer.from(stored, 'base64').toString() };
 }
 
 /** Functions first, while a control plane is there to let go of them. */

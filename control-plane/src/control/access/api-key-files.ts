@@ -52,21 +52,36 @@ async function list(path: string): Promise<string[]> {
 }
 
 async function readAll(path: string, files: readonly string[]): Promise<PepperedKey[]> {
+  const texts: { readonly name: string; readonly text: string }[] = [];
+  for (const file of files) {
+    const name = file === path ? '' : file;
+    if ((await stat(file)).size > MAX_FILE_BYTES) throw new Error(`${at(name)}it is too large`);
+    texts.push({ name, text: await readFile(file, 'utf8') });
+  }
+  return keysIn(texts);
+}
+
+/** Of files together; `name` is told in errors, '' where there is but one. @throws where one is wrong */
+export function keysIn(
+  files: readonly { readonly name: string; readonly text: string }[],
+): PepperedKey[] {
   const keys: PepperedKey[] = [];
   const seen = new Set<string>();
-  for (const file of files) {
-    const where = file === path ? '' : `${file}: `;
-    if ((await stat(file)).size > MAX_FILE_BYTES) throw new Error(`${where}it is too large`);
-    const parsed = parseApiKeyFile(contentOf(await readFile(file, 'utf8'), where));
-    if (!parsed.ok) throw new Error(where + parsed.issue);
+  for (const { name, text } of files) {
+    const parsed = parseApiKeyFile(contentOf(text, at(name)));
+    if (!parsed.ok) throw new Error(at(name) + parsed.issue);
     const { pepper } = parsed.file;
     for (const key of parsed.file.keys) {
-      if (seen.has(key.id)) throw new Error(`${where}${key.id} stands in another file, too`);
+      if (seen.has(key.id)) throw new Error(`${at(name)}${key.id} stands in another file, too`);
       seen.add(key.id);
       keys.push({ ...key, pepper });
     }
   }
   return keys;
+}
+
+function at(name: string): string {
+  return name === '' ? '' : `${name}: `;
 }
 
 /** JSON first: reading 10,000 keys as YAML takes a hundred times as long. */
