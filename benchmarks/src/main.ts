@@ -18,7 +18,8 @@ import { SCENARIOS } from './scenarios/all.ts';
 const USAGE = `node benchmarks/dist/main.js [full | quick | compare REF] [options]
   full             every scenario, about fifteen minutes (the default)
   quick            the most telling ones, under a minute (also: --quick)
-  compare REF      this checkout beside another commit (also: compare.js --base REF)
+  compare REF      this checkout, with 10,000 API keys and rate limits, beside another commit (also: compare.js --base REF)
+  --plain          with compare: without keys and limits
   --only A,B       these scenarios: ${SCENARIOS.map((s) => s.name).join(', ')}
   --write-docs     put the results into docs/benchmarks.md and docs/benchmarks.svg`;
 
@@ -27,6 +28,7 @@ const { values, positionals } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
+    plain: { type: 'boolean', default: false },
     'write-docs': { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
@@ -38,7 +40,7 @@ if (values.help || !['full', 'quick', 'compare'].includes(mode)) {
   process.exitCode = values.help ? 0 : 2;
 } else if (mode === 'compare') {
   if (base === undefined) throw new Error('compare needs the commit to compare with');
-  await compare(base);
+  await compare(base, values.plain);
 } else {
   await bench(mode === 'quick', values.only?.split(','));
 }

@@ -121,7 +121,7 @@ async function serve(config: Config): Promise<void> {
     config.tlsCert === '' ? undefined : { certFile: config.tlsCert, keyFile: config.tlsKey };
   const gate = new Gate(
     { asks: asksWhoCalls(config), tokens: config.jwtIssuer !== '' },
-    { wheel: core.wheel, now, wallClock: Date.now, post },
+    { wheel: core.wheel, now, wallClock: Date.now, post, count: (r) => counters.countRefusal(r) },
   );
   const ingress = new Ingress(core, admin, gate, batch, ids, {
     host: config.host,

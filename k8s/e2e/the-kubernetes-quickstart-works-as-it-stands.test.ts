@@ -55,7 +55,7 @@ t.test('every command of the page works', async (t) => {
       forward = spawn('/bin/sh', ['-c', `exec ${command}`], { cwd: ROOT, stdio: 'ignore' });
       await until('the port is forwarded', async () => {
         const answer = await fetch(FORWARDED).catch(() => undefined);
-        return answer?.ok;
+        return answer !== undefined;
       });
       continue;
     }

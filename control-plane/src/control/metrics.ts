@@ -20,6 +20,7 @@ import {
   OTHER_SLOT,
   PLACEMENTS,
   ProcessCounters,
+  REFUSALS,
 } from '../shared/counters.ts';
 
 export const OTHER_LABEL = 'other';
@@ -303,6 +304,7 @@ export class Metrics {
       `${evictions}{what="key"} ${own.idempotencyEvictedKeys}\n`,
       `${evictions}{what="answer"} ${own.idempotencyEvictedAnswers}\n`,
       ...this.callbackFamilies(),
+      ...this.refusalFamily(),
       ...this.streamFamilies(),
       head('simmer_dead_letters', 'gauge', 'Dead letters that are kept.'),
       `simmer_dead_letters ${own.deadLetters}\n`,
@@ -321,6 +323,14 @@ export class Metrics {
       `simmer_callbacks_pending ${pending}\n`,
       head('simmer_callbacks_pending_bytes', 'gauge', 'Bodies of the callbacks that are pending.'),
       `simmer_callbacks_pending_bytes ${pendingBytes}\n`,
+    ];
+  }
+
+  private refusalFamily(): string[] {
+    const refused = 'simmer_refused_requests_total';
+    return [
+      head(refused, 'counter', 'Requests that were refused for who made them, or how often.'),
+      ...REFUSALS.map((code) => `${refused}{code="${code}"} ${this.process.refusals(code)}\n`),
     ];
   }
 

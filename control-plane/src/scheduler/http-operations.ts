@@ -149,7 +149,9 @@ export class HttpOperations {
     }
     const no = this.gate.limit(access, this.scheduler.ports.now());
     if (no !== undefined) return no;
-    return may(access.caller, operation.scopes, '') ? access : lacksScope(operation.scopes);
+    return may(access.caller, operation.scopes, '')
+      ? access
+      : this.gate.counted(lacksScope(operation.scopes));
   }
 }
 

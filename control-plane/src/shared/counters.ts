@@ -144,6 +144,7 @@ export const STREAM = [
 ] as const;
 export type StreamCounter = (typeof STREAM)[number];
 const AT_STREAM = 32;
+const AT_REFUSALS = 56;
 
 export const OTHER_SLOT = 0;
 
@@ -158,6 +159,10 @@ const PLACEMENT_AT = index(PLACEMENTS, AT_PLACEMENTS);
 const MISS_AT = index(MISSES, AT_MISSES);
 const ERROR_AT = index(ERROR_CODES, AT_ERRORS);
 const STREAM_AT = index(STREAM, AT_STREAM);
+/** Requests that were refused for who makes them, or how often. */
+export const REFUSALS = ['unauthenticated', 'forbidden', 'rate_limited'] as const;
+export type Refusal = (typeof REFUSALS)[number];
+const REFUSAL_AT = index(REFUSALS, AT_REFUSALS);
 
 /** Memory for `functions` functions and the shared block of those past it. */
 export function allocateCounters(functions: number): SharedArrayBuffer {
@@ -302,6 +307,13 @@ export class ProcessCounters {
   addStream(name: StreamCounter, by: number): void {
     const i = STREAM_AT[name];
     this.at[i] = (this.at[i] as number) + by;
+  }
+  countRefusal(name: Refusal): void {
+    const i = REFUSAL_AT[name];
+    this.at[i] = (this.at[i] as number) + 1;
+  }
+  refusals(name: Refusal): number {
+    return this.at[REFUSAL_AT[name]] as number;
   }
   stream(name: StreamCounter): number {
     return this.at[STREAM_AT[name]] as number;

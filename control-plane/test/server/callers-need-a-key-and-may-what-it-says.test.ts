@@ -41,6 +41,8 @@ t.test('who shows no key, or one that does not hold, is told only that', async (
   );
   t.equal((await simmer.invoke('no-such', {}, bearer(key))).status, 404);
   t.equal((await simmer.request('/v1/functions', bearer(key))).status, 200);
+  const refused = await simmer.metric('simmer_refused_requests_total', { code: 'unauthenticated' });
+  t.equal(refused, 4 * 8 + 2);
   // A route that is not there is no secret; the probes of an orchestrator have no key.
   t.equal((await simmer.request('/nowhere')).status, 404);
   t.equal((await request(simmer.managementPort, '/readyz')).status, 200);
@@ -73,6 +75,7 @@ t.test('a key may what its scopes and its function patterns say', async (t) => {
     const pool = await simmer.request(`/v1/pools/${name}`, bearer(narrow));
     t.equal(pool.json.code, 'pool_not_found');
   }
+  t.equal(await simmer.metric('simmer_refused_requests_total', { code: 'forbidden' }), 6);
   const list = (await simmer.request('/v1/functions', bearer(narrow))).json.functions;
   t.strictSame(
     list.map((f: { name: string }) => f.name),

@@ -32,6 +32,7 @@ t.test('a key has a limit of its own, over all that it asks for', async (t) => {
   isLimited(t, await simmer.invoke('more', {}, bearer(limited)), 3);
   isLimited(t, await simmer.request('/v1/pools', bearer(limited)), 3);
   t.equal((await simmer.invoke('fn', {}, bearer(other))).status, 200);
+  t.equal(await simmer.metric('simmer_refused_requests_total', { code: 'rate_limited' }), 2);
 
   // A change elsewhere in the file refills nothing; one of the limit itself begins anew.
   const third = keys.add();

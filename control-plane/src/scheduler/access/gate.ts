@@ -7,6 +7,7 @@
  * JWT that was not seen before the answer comes later: it is verified on the control thread (token-cache.ts).
  */
 import { API_KEY_PREFIX } from '@simmer/protocol/api-keys';
+import { REFUSALS, type Refusal } from '../../shared/counters.ts';
 import { TimingWheel } from '../timing-wheel.ts';
 import { type Access, Refused, rateLimited } from './access.ts';
 import { KeyTable } from './key-table.ts';
@@ -27,6 +28,11 @@ export interface GateSettings {
   readonly tokens: boolean;
 }
 
+export interface GatePorts extends TokenCachePorts {
+  /** One more was refused. */
+  count(refusal: Refusal): void;
+}
+
 const BEARER_KEY = `Bearer ${API_KEY_PREFIX}`;
 /** Where the key begins behind the usual spelling. */
 const KEY_AT = BEARER_KEY.length - API_KEY_PREFIX.length;
@@ -45,7 +51,10 @@ export class Gate {
   /** null: JWTs are not taken. */
   readonly tokens: TokenCache | null;
 
-  constructor(settings: GateSettings, ports: TokenCachePorts) {
+  private readonly count: (refusal: Refusal) => void;
+
+  constructor(settings: GateSettings, ports: GatePorts) {
+    this.count = ports.count;
     this.asks = settings.asks;
     this.keys = new KeyTable(() => ports.wallClock());
     this.tokens = settings.tokens ? new TokenCache(ports) : null;
@@ -53,7 +62,9 @@ export class Gate {
 
   /** One that asks nobody. */
   static open(): Gate {
-    const ports = { wheel: new TimingWheel(0), now: () => 0, wallClock: () => 0, post: () => {} };
+    const wheel = new TimingWheel(0);
+    const clocks = { now: () => 0, wallClock: () => 0 };
+    const ports = { wheel, ...clocks, post: () => {}, count: () => {} };
     return new Gate({ asks: false, tokens: false }, ports);
   }
 
@@ -73,15 +84,29 @@ export class Gate {
       return this.callerOfKey(authorization, scheme);
     }
     if (apiKey.startsWith(API_KEY_PREFIX)) return this.callerOfKey(apiKey, 0);
-    if (this.tokens !== null && scheme > 0) return this.tokens.find(authorization.slice(scheme));
-    return authorization === '' && apiKey === '' ? MISSING : UNKNOWN;
+    if (this.tokens !== null && scheme > 0) {
+      const access = this.tokens.find(authorization.slice(scheme));
+      return access instanceof Promise
+        ? access.then((known) => this.counted(known))
+        : this.counted(access);
+    }
+    return this.counted(authorization === '' && apiKey === '' ? MISSING : UNKNOWN);
   }
 
   /** Takes one request off the caller's own limit. */
   limit(known: Known, now: number): Refused | undefined {
     const { bucket } = known;
     if (bucket === null || bucket.take(now)) return undefined;
-    return rateLimited('The caller', bucket, now);
+    return this.counted(rateLimited('The caller', bucket, now));
+  }
+
+  /** It itself, once it is counted where it is a refusal. */
+  counted<A extends Access>(access: A): A {
+    if (access instanceof Refused) {
+      const refusal = REFUSALS.find((code) => code === access.code);
+      if (refusal !== undefined) this.count(refusal);
+    }
+    return access;
   }
 
   /** Whether a header holds what callers show to us: no handler is to see it. */
@@ -94,6 +119,6 @@ export class Gate {
   }
 
   private callerOfKey(text: string, at: number): Access {
-    return this.keys.find(text, at) ?? UNKNOWN;
+    return this.keys.find(text, at) ?? this.counted(UNKNOWN);
   }
 }

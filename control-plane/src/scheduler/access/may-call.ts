@@ -22,8 +22,9 @@ export function notAdmitted(
     if (no !== undefined) return no;
   }
   if (key !== '' && !known.mayInvoke(key)) {
-    if (!known.caller.scopes.includes('invoke')) return lacksScope(['invoke']);
-    return new Refused('forbidden', `Its function patterns do not cover ${urlNameOfKey(key)}.`);
+    if (!known.caller.scopes.includes('invoke')) return gate.counted(lacksScope(['invoke']));
+    const detail = `Its function patterns do not cover ${urlNameOfKey(key)}.`;
+    return gate.counted(new Refused('forbidden', detail));
   }
   if (fn === null || fn.bucket === null) return undefined;
   const now = clock.now();
