@@ -1,6 +1,9 @@
 /**
  * This checkout beside another commit: both are built, both run, rounds alternate, and the ratio of each round is quoted
  * with its spread. The way a change shows that the warm path has not paid for it. `node compare.js --base REF`.
+ *
+ * This checkout's side asks its callers for API keys, has ten thousand of them, and keeps rate limits; the base, which may know
+ * of none of that, runs without. `--plain`: neither does.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -16,6 +19,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { KEYS, startKeyed } from './baselines/keyed.ts';
 import { ROOT, startSimmer } from './baselines/simmer.ts';
 import type { Running } from './baselines/target.ts';
 import { Generator } from './load/generator-process.ts';
@@ -23,7 +27,7 @@ import type { LoadResult } from './load/recorder.ts';
 import { describeMachine, machineLine } from './machine.ts';
 import { number, quantity } from './report/format.ts';
 import type { Unit } from './results.ts';
-import { type Context, drive, type LoadShape } from './scenarios/context.ts';
+import { type Context, drive, failures, type LoadShape } from './scenarios/context.ts';
 import { median, ratios, spread } from './stats.ts';
 
 const ROUNDS = 11;
@@ -63,7 +67,7 @@ interface Figure {
 }
 
 /** Prints the table. @throws when either checkout does not build or start. */
-export async function compare(base: string): Promise<void> {
+export async function compare(base: string, plain = false): Promise<void> {
   const baseRoot = checkOut(base);
   const generator = new Generator();
   const log = (text: string) => process.stderr.write(`${text}\n`);
@@ -72,7 +76,8 @@ export async function compare(base: string): Promise<void> {
   try {
     build(baseRoot);
     const options = { pods: 1, handler: 'echo' } as const;
-    running.push(await startSimmer(options, baseRoot), await startSimmer(options));
+    running.push(await startSimmer(options, baseRoot));
+    running.push(plain ? await startSimmer(options) : await startKeyed());
     const [theirs, ours] = running as [Running, Running];
     for (const target of running) {
       await drive(context, target, {
@@ -82,7 +87,8 @@ export async function compare(base: string): Promise<void> {
         mode: { loop: 'closed', connections: 32 },
       });
     }
-    console.log(`${machineLine(describeMachine(ROOT))}; base ${base}\n`);
+    const with10k = plain ? '' : `; this checkout with ${KEYS} API keys and rate limits`;
+    console.log(`${machineLine(describeMachine(ROOT))}; base ${base}${with10k}\n`);
     console.log('| Load | Figure | Base | This checkout | Ratio | Quartiles of the rounds | |');
     console.log('| --- | --- | --- | --- | --- | --- | --- |');
     for (const { name, load, figures } of LOADS) {
@@ -93,6 +99,8 @@ export async function compare(base: string): Promise<void> {
         before.push(await drive(context, theirs, load));
         after.push(await drive(context, ours, load));
       }
+      const failed = failures([...before, ...after]);
+      if (failed > 0) throw new Error(`${name}: ${failed} requests failed`);
       for (const f of figures) {
         const [a, b] = [before.map(f.of), after.map(f.of)];
         const ratio = spread(ratios(b, a));
@@ -149,7 +157,9 @@ function build(root: string): void {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({ options: { base: { type: 'string' } } });
+  const { values } = parseArgs({
+    options: { base: { type: 'string' }, plain: { type: 'boolean' } },
+  });
   if (values.base === undefined) throw new Error('--base REF is wanted');
-  await compare(values.base);
+  await compare(values.base, values.plain);
 }

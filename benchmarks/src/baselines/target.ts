@@ -20,6 +20,8 @@ export interface Running {
   readonly port: number;
   /** What a request is sent to. */
   readonly path: string;
+  /** That every request carries. */
+  readonly headers?: Readonly<Record<string, string>>;
   stop(): Promise<void>;
 }
 

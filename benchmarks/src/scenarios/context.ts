@@ -55,6 +55,7 @@ export async function withTargets<T>(
 export function drive(context: Context, target: Running, load: LoadShape): Promise<LoadResult> {
   return context.generator.run({
     ...load,
+    ...(target.headers && { headers: target.headers }),
     port: target.port,
     method: 'POST',
     paths: [target.path],

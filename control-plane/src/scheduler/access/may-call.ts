@@ -17,8 +17,10 @@ export function notAdmitted(
   fn: FunctionState | null,
   clock: { now(): number },
 ): Refused | undefined {
+  const bucket = fn === null ? null : fn.bucket;
+  const now = known.bucket === null && bucket === null ? 0 : clock.now();
   if (known.bucket !== null) {
-    const no = gate.limit(known, clock.now());
+    const no = gate.limit(known, now);
     if (no !== undefined) return no;
   }
   if (key !== '' && !known.mayInvoke(key)) {
@@ -26,11 +28,9 @@ export function notAdmitted(
     const detail = `Its function patterns do not cover ${urlNameOfKey(key)}.`;
     return gate.counted(new Refused('forbidden', detail));
   }
-  if (fn === null || fn.bucket === null) return undefined;
-  const now = clock.now();
-  if (fn.bucket.take(now)) return undefined;
+  if (fn === null || bucket === null || bucket.take(now)) return undefined;
   fn.counters.countError('rate_limited');
-  return rateLimited('All callers of the function together', fn.bucket, now);
+  return rateLimited('All callers of the function together', bucket, now);
 }
 
 export function lacksScope(scopes: readonly Scope[]): Refused {
