@@ -310,6 +310,7 @@ export class Control {
         break;
       case 'drain':
         this.state = 'draining';
+        this.parts?.writes.drain();
         keeper?.drain();
         break;
       case 'stop':
@@ -334,6 +335,7 @@ export class Control {
     const { election } = this.cluster ?? {};
     let successor: Successor | null = null;
     if (this.state === 'running' && election) {
+      this.parts?.writes.drain();
       this.parts?.keeper.pause();
       successor = await election.succeed(SUCCESSION_MS);
     }

@@ -43,6 +43,7 @@ type Progress =
 
 export class FunctionWrites {
   private readonly options: FunctionWritesOptions;
+  private draining = false;
 
   constructor(options: FunctionWritesOptions) {
     this.options = options;
@@ -50,6 +51,11 @@ export class FunctionWrites {
 
   static takes({ method, path }: Pick<HttpRequestMessage, 'method' | 'path'>): boolean {
     return method !== 'GET' && method !== 'HEAD' && /^\/v1\/functions(\/[^/]*)?$/.test(path);
+  }
+
+  /** This process launches no more pods: what waits is answered with what is missing. */
+  drain(): void {
+    this.draining = true;
   }
 
   /** Never rejects. */
@@ -172,7 +178,7 @@ export class FunctionWrites {
     const end = clock.now() + waitMs;
     for (;;) {
       const progress = look();
-      if (progress.state !== 'waits' || clock.now() >= end) return progress;
+      if (progress.state !== 'waits' || clock.now() >= end || this.draining) return progress;
       await new Promise<void>((resolve) => {
         clock.after(Math.min(LOOK_MS, end - clock.now()), resolve);
       });

@@ -170,6 +170,21 @@ export default () => 1;`),
   t.equal((await whole).status, 200);
 });
 
+t.test('one that waits when the server is told to end hears what is missing', async (t) => {
+  const { simmer, send } = await start(t);
+  const never = { ...source('await new Promise(() => {});'), minReplicas: 1 };
+  const waiting = send('POST', '/v1/functions', manifest('never', never));
+  await eventually('it is stored', async () => {
+    const { status } = await simmer.request('/v1/functions/never');
+    return status === 200;
+  });
+  simmer.child.kill('SIGTERM');
+  const answer = await waiting;
+  t.equal(answer.status, 202, answer.text);
+  t.match(answer.json.waitsFor, /a pod of revision/);
+  t.equal(await simmer.exited, 0);
+});
+
 t.test('If-Match guards against what others wrote', async (t) => {
   const { simmer, send } = await start(t);
   const made = await send('POST', '/v1/functions', manifest('m', answers(1)));
