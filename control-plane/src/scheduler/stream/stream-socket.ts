@@ -66,7 +66,6 @@ export class StreamSocket extends TimerNode implements RequestPorts {
   private state: 'open' | 'leaving' | 'closed' = 'open';
   /** Since the last ping. */
   private heard = true;
-  private unreadBytes = 0;
 
   constructor(
     ws: WebSocket<unknown>,
@@ -186,7 +185,12 @@ export class StreamSocket extends TimerNode implements RequestPorts {
       }
       case 'subscribe': {
         if (!this.mayBegin(message.id)) return;
-        const { executions, bootId } = this.ports;
+        const { executions, bootId, gate, ids, scheduler } = this.ports;
+        const no = gate.limit(this.known, scheduler.ports.now());
+        if (no !== undefined) {
+          this.refuse(message.id, { ...no, executionId: ids.next(), traceparent: '' });
+          return;
+        }
         const { id, executionId } = message;
         const one = new Subscription(id, executionId, this.known.caller, executions, bootId, this);
         this.opened(one);
@@ -299,7 +303,9 @@ export class StreamSocket extends TimerNode implements RequestPorts {
     }
   }
 
+  /** The client has taken something: one that reads slowly is alive, though its pong stands behind all that. */
   onDrain(): void {
+    this.heard = true;
     this.outbox.markDirty();
   }
 
@@ -310,14 +316,12 @@ export class StreamSocket extends TimerNode implements RequestPorts {
   /** S3 */
   onTimer(now: number): void {
     const { heartbeatMs, scheduler } = this.ports;
-    const unread = this.ws.getBufferedAmount();
-    if (!this.heard && unread >= this.unreadBytes) {
+    if (!this.heard) {
       this.cut();
       return;
     }
     if (!this.recheck()) return;
     this.heard = false;
-    this.unreadBytes = unread;
     this.ws.ping();
     scheduler.wheel.set(this, now + heartbeatMs);
   }
