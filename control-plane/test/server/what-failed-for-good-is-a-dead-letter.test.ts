@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import t from 'tap';
 import { eventually, Simmer } from './simmer.ts';
 
@@ -28,7 +31,12 @@ const simmer = await Simmer.start(
     { name: 'few', code: FRAGILE, spec: { minReplicas: 1, retry: { maxRetries: 0 } } },
     { name: 'actor', spec: { minReplicas: 1 } },
   ],
-  { flags: ['--dead-letters-max', '5', '--dead-letters-max-bytes', '1MiB'] },
+  {
+    flags: [
+      ...['--dead-letters-max', '5', '--dead-letters-max-bytes', '1MiB'],
+      ...['--callback-allow', '127.0.0.1'],
+    ],
+  },
 );
 
 /** The path of a file that is there: handlers fail until it is gone. */
@@ -153,6 +161,38 @@ t.test('replayed, and failed again, it is a dead letter again', async (t) => {
   const { json } = await post(`/v1/dead-letters/${executionId}:replay`);
   t.match(await ended(json.executionId), { status: 'succeeded', output: { echo: 'kept' } });
   t.same(await lettersOf('fragile'), []);
+});
+
+t.test('its callback is told of either end', async (t) => {
+  const told: Ended[] = [];
+  const receiver = createServer((req, res) => {
+    let body = '';
+    req.on('data', (piece) => {
+      body += piece;
+    });
+    req.on('end', () => {
+      told.push(JSON.parse(body));
+      res.writeHead(204).end();
+    });
+  });
+  receiver.listen(0, '127.0.0.1');
+  t.teardown(() => receiver.close());
+  await once(receiver, 'listening');
+  const broken = breakage();
+  const { port } = receiver.address() as AddressInfo;
+  const body = JSON.stringify({ input: { broken }, callbackUrl: `http://127.0.0.1:${port}/` });
+  const { json } = await simmer.request('/v1/functions/fragile:enqueue', { method: 'POST', body });
+  await eventually('the first is told', () => told.length === 1);
+  rmSync(broken);
+  const replayed = await post(`/v1/dead-letters/${json.executionId}:replay`);
+  await eventually('the second is told', () => told.length === 2);
+  t.same(
+    told.map((e) => [e.executionId, e.status]),
+    [
+      [json.executionId, 'dead_lettered'],
+      [replayed.json.executionId, 'succeeded'],
+    ],
+  );
 });
 
 t.test('two that replay it at once make one execution', async (t) => {

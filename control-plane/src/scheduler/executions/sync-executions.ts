@@ -6,7 +6,6 @@ import type { FunctionState } from '../function-state.ts';
 import type { FunctionTable } from '../function-table.ts';
 import { type ExecutionIds, sequenceOf } from '../ids.ts';
 import type { Invocation } from '../invocation.ts';
-import type { Pod } from '../pod.ts';
 import type { Scheduler } from '../scheduler.ts';
 import type { ExecutionRecord, ExecutionStatus } from './record.ts';
 import type { ExecutionFilter, Lookup } from './store.ts';
@@ -49,9 +48,9 @@ export class SyncExecutions {
     if (row !== -1) {
       return this.isTooOld(row) ? 'evicted' : ring.recordOf(row, id, this.epoch());
     }
+    if (ring.hadRow(number)) return 'evicted';
     const live = this.live(id);
-    if (live !== undefined) return this.recordOfLive(live);
-    return ring.hadRow(number) ? 'evicted' : 'unknown';
+    return live === undefined ? 'unknown' : this.recordOfLive(live);
   }
 
   /** One that has not ended. */
@@ -160,7 +159,8 @@ class Newest {
 function* liveOf(fn: FunctionState): Generator<Invocation> {
   for (let one = fn.queue.head; one !== null; one = one.next) yield one;
   for (let one = fn.waiting.head; one !== null; one = one.next) yield one;
-  for (const pod of fn.pods as Set<Pod>) {
+  for (const pod of fn.pods) {
+    if (pod.running.size === 0) continue;
     for (const one of pod.running.values()) if (one.state !== 'ended') yield one;
   }
 }
