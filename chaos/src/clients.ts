@@ -17,6 +17,7 @@ import {
   TIMEOUT_MS,
 } from './plan.ts';
 import { endOf, headOf, jsonOf, type Request, requestOf, toldOf } from './requests.ts';
+import { Sockets } from './sockets.ts';
 import { type Reading, Wire } from './wire.ts';
 
 /** Every timeout and grace of the functions, and a machine that is busy elsewhere (2). */
@@ -41,12 +42,14 @@ export class Clients {
   private readonly plan: Plan;
   private readonly port: number;
   private readonly callbackOrigin: string;
+  private readonly sockets: Sockets;
   private readonly steps: number[];
 
   constructor(plan: Plan, port: number, callbackOrigin: string) {
     this.plan = plan;
     this.port = port;
     this.callbackOrigin = callbackOrigin;
+    this.sockets = new Sockets(port, ANSWER_MS);
     this.steps = Array.from({ length: plan.clients }, () => 0);
   }
 
@@ -55,6 +58,10 @@ export class Clients {
     const until = performance.now() + ms;
     await Promise.all(this.steps.map((_, client) => this.takeSteps(client, until)));
     await this.lookUp(this.left.splice(0));
+  }
+
+  close(): void {
+    this.sockets.close();
   }
 
   private async takeSteps(client: number, until: number): Promise<void> {
@@ -118,7 +125,8 @@ export class Clients {
   ): Promise<Fate | undefined> {
     const { op, route, work, conduct } = step;
     const start = performance.now();
-    const fate = await behave(step, request, wire);
+    const fate =
+      route === 'socket' ? await this.sockets.call(step) : await behave(step, request, wire);
     if (fate === undefined) return undefined;
     const timeoutMs = step.timeoutMs || (step.function === 'spins' ? SPIN_TIMEOUT_MS : TIMEOUT_MS);
     this.offers.push({

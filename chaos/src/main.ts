@@ -99,6 +99,7 @@ async function run(server: Server): Promise<Evidence> {
 
   server.stop();
   const exit = await Promise.race([server.exited, delay(EXIT_MS, 'nothing', { ref: false })]);
+  clients.close();
   const runs = readLedger(server.ledger);
   const pods = new Set([...runs.map(({ pid }) => pid), ...processes.running]);
   // What a handler prints or throws stands there too, with the pod and the execution that it came from.

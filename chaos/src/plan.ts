@@ -32,7 +32,8 @@ export type Conduct =
       readonly afterMs: number;
     };
 
-export type Route = 'invoke' | 'raw' | 'stream' | 'enqueue';
+/** `socket`: the clients' WebSocket. */
+export type Route = 'invoke' | 'raw' | 'stream' | 'enqueue' | 'socket';
 
 /** What follows a 202. */
 export type FollowUp =
@@ -162,7 +163,7 @@ function timesOf(seed: string, until: number, meanMs: number): { at: number; ran
 /** The `n`th step of a client. */
 export function stepOf(seed: number, client: number, n: number): Step {
   const random = new Random(`${seed}/${client}/${n}`);
-  const route = random.pick({ invoke: 35, raw: 15, stream: 15, enqueue: 35 });
+  const route = random.pick({ invoke: 27, raw: 14, stream: 14, enqueue: 32, socket: 13 });
   const fn =
     route === 'stream' ? 'streams' : random.pick({ quick: 45, spins: 15, flaky: 20, changing: 20 });
   const work = workOf(random, fn);
@@ -174,7 +175,8 @@ export function stepOf(seed: number, client: number, n: number): Step {
     conduct: conductOf(random, route),
     follow: followUpOf(random),
     keyed: {
-      kind: random.pick({ none: 72, again: 11, 'at-once': 13, other: 4 }),
+      kind:
+        route === 'socket' ? 'none' : random.pick({ none: 72, again: 11, 'at-once': 13, other: 4 }),
       times: random.whole(1, 3),
     },
     callback: random.pick({

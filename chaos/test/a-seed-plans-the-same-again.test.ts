@@ -18,7 +18,7 @@ t.test('every kind of fault, route, conduct and follow-up comes in a minute', as
   t.ok(changes.some((change) => change.code) && changes.some((change) => !change.code));
   const steps = Array.from({ length: 3_000 }, (_, n) => stepOf(1, n % 20, n));
   const count = (names: readonly string[]) => new Set(names).size;
-  t.equal(count(steps.map((step) => step.route)), 4);
+  t.equal(count(steps.map((step) => step.route)), 5);
   t.equal(count(steps.map((step) => step.function)), 5);
   t.equal(count(steps.map((step) => step.work.do)), 6);
   t.equal(count(steps.map((step) => step.follow.kind)), 4);
