@@ -1,5 +1,5 @@
 /** The run for a person: what was done, and each check. */
-import type { Check } from './checks.ts';
+import type { Check } from './checks/indexed.ts';
 import type { Evidence } from './evidence.ts';
 import type { Plan } from './plan.ts';
 
