@@ -12,6 +12,9 @@ import { CallbackSender } from '../../src/control/callbacks/sender.ts';
 import { CallbackTargets } from '../../src/shared/callback-targets.ts';
 import { Receiver } from '../server/receiver.ts';
 
+/** Far longer than an answer takes on a busy machine: who is silent is given up by hand. */
+const PATIENCE_MS = 60_000;
+
 const A = 1;
 const NXDOMAIN = 3;
 const SERVFAIL = 2;
@@ -50,7 +53,7 @@ async function nameServer(t: Test, zone: Zone): Promise<{ resolver: Resolver; as
   });
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
   t.teardown(() => socket.close());
-  const resolver = new Resolver({ timeout: 500, tries: 1 });
+  const resolver = new Resolver({ timeout: PATIENCE_MS, tries: 1 });
   resolver.setServers([`127.0.0.1:${(socket.address() as AddressInfo).port}`]);
   return { resolver, asked };
 }
@@ -65,7 +68,7 @@ t.test('names that are never answered hold up no other, however many they are', 
   const settings = nameSettings('', '');
   const sender = new CallbackSender({
     targets: new CallbackTargets(['127.0.0.1']),
-    ...{ timeoutMs: 10_000, perOrigin: 4, now: () => 0 },
+    ...{ timeoutMs: PATIENCE_MS, perOrigin: 4, now: () => 0 },
     resolve: (name) => resolveName(name, settings, resolver),
   });
   t.teardown(() => sender.close());
@@ -81,8 +84,9 @@ t.test('names that are never answered hold up no other, however many they are', 
   });
   t.match(await send('quick.test'), { kind: 'delivered' });
   t.equal(failed, 0, 'while all of them waited');
+  resolver.cancel();
   for (const outcome of await Promise.all(waiting)) {
-    t.match(outcome, { retryable: true, status: null, reason: /n\d+\.silent\.test .* ETIMEOUT/ });
+    t.match(outcome, { retryable: true, status: null, reason: /n\d+\.silent\.test .* ECANCELLED/ });
   }
 });
 

@@ -21,7 +21,7 @@ const simmer = await Simmer.start(
     { name: 'actor', spec: { minReplicas: 1, retry: RETRY } },
     { name: 'told', spec: { minReplicas: 1, callback: { url: standard.url('/told') } } },
   ],
-  { flags: ['--callback-allow', '127.0.0.1', '--callback-timeout-ms', '1000'] },
+  { flags: ['--callback-allow', '127.0.0.1', '--callback-timeout-ms', '4000'] },
 );
 
 /** The id of the execution. */
@@ -181,7 +181,7 @@ t.test('it is told again until the receiver takes it, as the same delivery', asy
     ...{ level: 'info', function: 'default/actor', attempts: 1, reason: 'answered 503' },
     ...{ host: `127.0.0.1:${receiver.port}` },
   });
-  t.match(lines[2]?.['reason'], /no answer within 1000 ms/);
+  t.match(lines[2]?.['reason'], /no answer within 4000 ms/);
   t.ok((lines[3]?.['retryInMs'] as number) >= 1_000, 'as long as Retry-After says');
   await eventually(
     'it is taken',
