@@ -152,6 +152,11 @@ function build(root: string): void {
   // The workspaces must be its own: links into this checkout would measure this one twice.
   for (const workspace of readdirSync(join(packages, '@simmer'))) {
     symlinkSync(join('../..', workspace), join(links, '@simmer', workspace));
+    // Packages of which it wants another version than the rest.
+    const own = join(workspace, 'node_modules');
+    if (existsSync(join(ROOT, own)) && existsSync(join(root, workspace))) {
+      symlinkSync(join(ROOT, own), join(root, own));
+    }
   }
   run(process.execPath, 'scripts/build.mjs');
 }
