@@ -11,6 +11,7 @@
  *      large answers must not cost thousands of others theirs.
  *  K3. One that ended longer ago than `maxAgeMs` is not there.
  */
+import { Fifo, type FifoNode } from '../fifo.ts';
 
 export interface KeyStoreLimits {
   readonly maxCount: number;
@@ -33,10 +34,14 @@ export interface KeyEntry<R, A> {
 interface Kept<R, A> extends KeyEntry<R, A> {
   state: KeyState<R, A>;
   bytes: number;
+  /** Its places among those that ended, and among the large answers. */
+  ended: FifoNode<Kept<R, A>> | null;
+  large: FifoNode<Large<R, A>> | null;
 }
 
 /** An answer that takes more than an entry, and what is kept where it has to go. */
-interface Large<A> {
+interface Large<R, A> {
+  readonly kept: Kept<R, A>;
   readonly bytes: number;
   readonly without: A;
 }
@@ -49,9 +54,9 @@ export class KeyStore<R, A> {
   private readonly now: () => number;
   private readonly all = new Map<string, Kept<R, A>>();
   /** In the order they ended. */
-  private readonly ended = new Set<Kept<R, A>>();
+  private readonly ended = new Fifo<Kept<R, A>>();
   /** In the order they ended. */
-  private readonly large = new Map<Kept<R, A>, Large<A>>();
+  private readonly large = new Fifo<Large<R, A>>();
   private keptBytes = 0;
   /** Those that made room for others: keys, and answers of keys that stayed. */
   evictedKeys = 0;
@@ -73,10 +78,8 @@ export class KeyStore<R, A> {
 
   /** When the first of them expires; undefined where none has ended. */
   get expiresAt(): number | undefined {
-    for (const { state } of this.ended) {
-      if (state.kind === 'ended') return state.at + this.limits.maxAgeMs;
-    }
-    return undefined;
+    const state = this.ended.first?.value.state;
+    return state?.kind === 'ended' ? state.at + this.limits.maxAgeMs : undefined;
   }
 
   find(key: string): KeyEntry<R, A> | undefined {
@@ -89,7 +92,8 @@ export class KeyStore<R, A> {
     const bytes = OVERHEAD_BYTES + key.length;
     this.expire();
     if (!this.makeRoom(1, bytes)) return 'full';
-    const kept: Kept<R, A> = { key, fingerprint, state: { kind: 'running', by }, bytes };
+    const state: KeyState<R, A> = { kind: 'running', by };
+    const kept: Kept<R, A> = { key, fingerprint, state, bytes, ended: null, large: null };
     this.all.set(key, kept);
     this.keptBytes += bytes;
     return kept;
@@ -105,9 +109,9 @@ export class KeyStore<R, A> {
     kept.state = { kind: 'ended', answer: fits ? answer : without, at: this.now() };
     if (fits) {
       this.grow(kept, bytes);
-      if (isLarge) this.large.set(kept, { bytes, without });
+      if (isLarge) kept.large = this.large.push({ kept, bytes, without });
     }
-    this.ended.add(kept);
+    kept.ended = this.ended.push(kept);
   }
 
   /** It ended, and may be run again. */
@@ -119,9 +123,10 @@ export class KeyStore<R, A> {
   /** K3 */
   expire(): void {
     const oldest = this.now() - this.limits.maxAgeMs;
-    for (const kept of this.ended) {
-      if (kept.state.kind === 'ended' && kept.state.at >= oldest) return;
-      this.remove(kept);
+    for (let node = this.ended.first; node !== null; node = this.ended.first) {
+      const { state } = node.value;
+      if (state.kind === 'ended' && state.at >= oldest) return;
+      this.remove(node.value);
     }
   }
 
@@ -130,9 +135,9 @@ export class KeyStore<R, A> {
     const { maxCount, maxBytes } = this.limits;
     const fits = () => this.all.size + count <= maxCount && this.keptBytes + bytes <= maxBytes;
     this.dropLarge(bytes);
-    for (const kept of this.ended) {
+    for (let node = this.ended.first; node !== null; node = this.ended.first) {
       if (fits()) return true;
-      this.remove(kept);
+      this.remove(node.value);
       this.evictedKeys++;
     }
     return fits();
@@ -143,11 +148,13 @@ export class KeyStore<R, A> {
     const { maxBytes } = this.limits;
     // One that could never fit must not drive the others out.
     if (bytes > maxBytes) return false;
-    for (const [kept, answer] of this.large) {
+    for (let node = this.large.first; node !== null; node = this.large.first) {
       if (this.keptBytes + bytes <= maxBytes) return true;
-      if (kept.state.kind === 'ended') kept.state = { ...kept.state, answer: answer.without };
-      this.grow(kept, -answer.bytes);
-      this.large.delete(kept);
+      const { kept, bytes: freed, without } = node.value;
+      if (kept.state.kind === 'ended') kept.state = { ...kept.state, answer: without };
+      this.grow(kept, -freed);
+      this.large.remove(node);
+      kept.large = null;
       this.evictedAnswers++;
     }
     return this.keptBytes + bytes <= maxBytes;
@@ -160,8 +167,8 @@ export class KeyStore<R, A> {
 
   private remove(kept: Kept<R, A>): void {
     this.all.delete(kept.key);
-    this.ended.delete(kept);
-    this.large.delete(kept);
+    if (kept.ended !== null) this.ended.remove(kept.ended);
+    if (kept.large !== null) this.large.remove(kept.large);
     this.keptBytes -= kept.bytes;
   }
 }

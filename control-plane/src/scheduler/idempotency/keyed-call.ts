@@ -14,10 +14,10 @@
  */
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { HeaderPairs } from '@simmer/protocol/frames';
-import type { Execution } from '../executions/execution.ts';
+import type { Asking, Execution } from '../executions/execution.ts';
 import type { FunctionState } from '../function-state.ts';
 import type { Invocation } from '../invocation.ts';
-import type { Answered } from '../reply.ts';
+import type { Answered, Reply } from '../reply.ts';
 import { TimerNode } from '../timing-wheel.ts';
 import {
   ACCEPTED,
@@ -63,7 +63,7 @@ const NEVER_KEPT: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['draining', 'over
 /** Copied for followers at a stretch: whoever is next is told in the next turn. */
 const TOLD_BYTES_PER_TURN = 8_388_608;
 
-export class KeyedCall extends TimerNode implements KeyedClient {
+export class KeyedCall extends TimerNode implements Reply, Asking {
   readonly fn: FunctionState;
   readonly key: string;
   readonly request: KeyedRequest;
@@ -247,10 +247,6 @@ export class KeyedCall extends TimerNode implements KeyedClient {
 
   private executionEnded(): void {
     this.finish(this.invocation, ACCEPTED);
-  }
-
-  markReplayed(): void {
-    this.client?.markReplayed();
   }
 
   // ---- ends --------------------------------------------------------------------------------------------------------
