@@ -122,6 +122,8 @@ export interface Evidence {
   readonly deliveries: readonly Delivery[];
   readonly letters: readonly Letter[];
   readonly shots: readonly Shot[];
+  /** Process ids of the pods that Simmer gave up by itself: one handler held on, and what else ran there was lost. */
+  readonly givenUp: readonly number[];
   readonly books: Books;
   /** Resident memory of the control plane, bytes: before the faults, after them, and the most between. */
   readonly memory: { readonly before: number; readonly after: number; readonly peak: number };

@@ -109,10 +109,21 @@ async function run(server: Server): Promise<Evidence> {
       (level === 'error' || level === 'fatal') && !(podId && executionId),
   );
   const { stderr } = server;
+  const givenUp = server.log
+    .filter(({ message }) => String(message).startsWith('pod lost: '))
+    .map(({ pid }) => Number(pid));
   return {
     ...{ offers: clients.offers, followed: clients.followed, unasked: clients.unasked },
     ...{ deliveries: receiver.deliveries, letters: letters.all },
-    ...{ runs, shots: faults.shots, books, memory: { before, after, peak }, processes, exit },
+    ...{
+      runs,
+      shots: faults.shots,
+      givenUp,
+      books,
+      memory: { before, after, peak },
+      processes,
+      exit,
+    },
     survivors: [...pods].filter((pid) => server.isPod(pid)),
     errors: [...lines.map((line) => JSON.stringify(line)), ...(stderr === '' ? [] : [stderr])],
   };

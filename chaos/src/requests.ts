@@ -67,7 +67,7 @@ export function toldOf(step: Step, answer: Answer): Told {
     code: 'ok',
     intact: json !== undefined && (json.executionId ?? executionId) === executionId,
   };
-  if (!complete) return told;
+  if (!complete) return { ...told, intact: true };
   if (status === 202) return told;
   if (status !== 200) return { ...told, code: String(json?.code), attempts: json?.attempts };
   const output = step.route === 'raw' ? json : json?.output;

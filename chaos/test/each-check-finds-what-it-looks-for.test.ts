@@ -63,6 +63,17 @@ sees(
   { ...offers(offer('z', { complete: false })), ...runs(run('z', 1)) },
   TRUE,
 );
+t.test(
+  'nor is one that was cut short because its pod was given up, or its time was over',
+  async (t) => {
+    const cut = (hadTime: boolean) => ({
+      ...offers(offer('z', { complete: false }, { hadTime })),
+      ...runs(run('z', 1, { pid: 300 })),
+    });
+    t.same(failing({ ...GOOD, ...cut(true), givenUp: [300] }), []);
+    t.same(failing({ ...GOOD, ...cut(false) }), []);
+  },
+);
 t.test('an answer that was cut short because its pod was shot is no fault', async (t) => {
   const spoilt = { ...offers(offer('z', { complete: false })), ...runs(run('z', 1, { pid: 200 })) };
   t.same(failing({ ...GOOD, ...spoilt }), []);

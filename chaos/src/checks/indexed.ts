@@ -38,8 +38,12 @@ export class Indexed {
     return this.wasShotBefore(run, run.lastAt + SHOT_MS);
   }
 
-  /** The same, or later than it was heard of, until then: what it had to say may be lost. */
-  wasShotBefore({ pid, startedAt }: Run, end: number): boolean {
+  /** Its pod was shot or given up, then or later: what it had to say may be lost. */
+  wasLost(run: Run): boolean {
+    return this.all.givenUp.includes(run.pid) || this.wasShotBefore(run, Number.POSITIVE_INFINITY);
+  }
+
+  private wasShotBefore({ pid, startedAt }: Run, end: number): boolean {
     const shots = this.shots.get(pid) ?? [];
     return shots.some(({ kind, at }, i) => {
       const until = kind === 'freeze' ? (shots[i + 1]?.at ?? Number.POSITIVE_INFINITY) : at;

@@ -40,14 +40,12 @@ export function answersAreTrue(e: Indexed): Check {
   const { answers, runsOfOp } = e;
   const name = "each result is its caller's own, and the ledger knows its making";
   const results = answers.filter(({ told }) => told.status === 200);
-  return each(name, results, ({ op, told }) => {
+  return each(name, results, ({ op, hadTime, told }) => {
     const runs = runsOfOp.get(op) ?? [];
     if (!told.intact) return `${op}: not what was asked for`;
     if (!told.complete) {
-      const why = runs.some(
-        (run) => run.outcome !== 'ok' || e.wasShotBefore(run, Number.POSITIVE_INFINITY),
-      );
-      return !why && `${op}: cut short although nothing befell its pod`;
+      const why = runs.some((run) => run.outcome !== 'ok' || e.wasLost(run));
+      return !why && hadTime && `${op}: cut short although nothing befell its pod`;
     }
     if (told.op !== op) return `${op}: the result of ${told.op}`;
     const made = runs.some(

@@ -57,9 +57,12 @@ export function nothingBeyondTheAnswer({ all, answers, runsOfExecution }: Indexe
 
 /** A caller is told of a lost pod only where no retry was left, no time for one, or its response had begun. */
 export function lostIsMadeGood({ all, answers }: Indexed): Check {
+  // Of a raw one nobody but Simmer knows whether it had begun; a replay comes at any time.
   const told = [
     ...answers.flatMap(({ op, maxRetries, hadTime, route, told }) =>
-      route === 'stream' ? [] : [{ ...told, op, maxRetries, hadTime }],
+      route === 'stream' || route === 'raw' || told.isReplay
+        ? []
+        : [{ ...told, op, maxRetries, hadTime }],
     ),
     ...all.followed.flatMap(({ op, maxRetries, ends }) =>
       ends.map((end) => ({ ...end, op, maxRetries })),
