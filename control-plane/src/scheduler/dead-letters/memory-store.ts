@@ -117,13 +117,19 @@ export class MemoryDeadLetters implements DeadLetterStore {
       this.forget(kept);
       gone.push(kept.letter);
     };
-    for (const kept of queue.kept) {
-      if (queue.kept.size <= maxCount && queue.bytes <= maxBytes) break;
-      evict(kept);
+    const isOver = () => queue.kept.size > maxCount || queue.bytes > maxBytes;
+    // Looked at only then: a Set's first is behind a hole for each that was deleted.
+    if (isOver()) {
+      for (const kept of queue.kept) {
+        evict(kept);
+        if (!isOver()) break;
+      }
     }
-    for (const kept of this.all.values()) {
-      if (this.bytes <= maxTotalBytes) break;
-      evict(kept);
+    if (this.bytes > maxTotalBytes) {
+      for (const kept of this.all.values()) {
+        evict(kept);
+        if (this.bytes <= maxTotalBytes) break;
+      }
     }
     return gone;
   }

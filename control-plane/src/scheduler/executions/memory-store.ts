@@ -7,6 +7,7 @@
  *  M2. One that ended longer ago than `maxAgeMs` is not there.
  *  M3. The ids of the last `REMEMBERED` that went are remembered.
  */
+import { Fifo, type FifoNode } from '../fifo.ts';
 import { sequenceOf } from '../ids.ts';
 import { bytesOf, type ExecutionRecord, hasEnded } from './record.ts';
 import type { ExecutionFilter, ExecutionPage, ExecutionStore, Lookup } from './store.ts';
@@ -23,6 +24,8 @@ export interface MemoryStoreLimits {
 interface Kept {
   readonly record: ExecutionRecord;
   bytes: number;
+  /** Its place among those that ended; null before. */
+  place: FifoNode<Kept> | null;
 }
 
 export class MemoryStore implements ExecutionStore {
@@ -31,8 +34,11 @@ export class MemoryStore implements ExecutionStore {
   /** In the order they were created. */
   private readonly all = new Map<string, Kept>();
   /** In the order they ended. */
-  private readonly ended = new Set<Kept>();
+  private readonly ended = new Fifo<Kept>();
   private readonly evicted = new Set<string>();
+  /** The same in the order they went, oldest at `nextRemembered` once it is full. */
+  private readonly remembered: string[] = [];
+  private nextRemembered = 0;
   private bytes = 0;
   private readonly forgotten: (id: string) => void;
 
@@ -48,7 +54,7 @@ export class MemoryStore implements ExecutionStore {
   }
 
   async create(record: ExecutionRecord): Promise<'created' | 'full'> {
-    const kept = { record, bytes: bytesOf(record) };
+    const kept: Kept = { record, bytes: bytesOf(record), place: null };
     if (!this.makeRoom(1, kept.bytes)) return 'full';
     this.all.set(record.id, kept);
     this.bytes += kept.bytes;
@@ -62,7 +68,7 @@ export class MemoryStore implements ExecutionStore {
     this.bytes += bytes - kept.bytes;
     kept.bytes = bytes;
     this.makeRoom(0, 0);
-    if (hasEnded(record)) this.ended.add(kept);
+    if (hasEnded(record)) kept.place ??= this.ended.push(kept);
   }
 
   async remove({ id }: ExecutionRecord): Promise<void> {
@@ -98,9 +104,8 @@ export class MemoryStore implements ExecutionStore {
     this.expire();
     const { maxCount, maxBytes } = this.limits;
     const fits = () => this.all.size + count <= maxCount && this.bytes + bytes <= maxBytes;
-    for (const kept of this.ended) {
-      if (fits()) return true;
-      this.evict(kept);
+    for (let { first } = this.ended; first !== null && !fits(); first = this.ended.first) {
+      this.evict(first.value);
     }
     return fits();
   }
@@ -108,24 +113,25 @@ export class MemoryStore implements ExecutionStore {
   /** M2 */
   private expire(): void {
     const oldest = this.now() - this.limits.maxAgeMs;
-    for (const kept of this.ended) {
-      if ((kept.record.endedAt as number) >= oldest) return;
-      this.evict(kept);
+    for (let { first } = this.ended; first !== null; first = this.ended.first) {
+      if ((first.value.record.endedAt as number) >= oldest) return;
+      this.evict(first.value);
     }
   }
 
   private evict(kept: Kept): void {
     this.forget(kept);
-    this.evicted.add(kept.record.id);
-    if (this.evicted.size > REMEMBERED) {
-      const [first] = this.evicted;
-      this.evicted.delete(first as string);
-    }
+    const { id } = kept.record;
+    const before = this.remembered[this.nextRemembered];
+    if (before !== undefined) this.evicted.delete(before);
+    this.remembered[this.nextRemembered] = id;
+    this.nextRemembered = (this.nextRemembered + 1) % REMEMBERED;
+    this.evicted.add(id);
   }
 
   private forget(kept: Kept): void {
     this.all.delete(kept.record.id);
-    this.ended.delete(kept);
+    if (kept.place !== null) this.ended.remove(kept.place);
     this.bytes -= kept.bytes;
     this.forgotten(kept.record.id);
   }
