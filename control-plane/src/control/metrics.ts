@@ -340,10 +340,13 @@ export class Metrics {
     const messages = 'simmer_stream_messages_total';
     const requests = 'simmer_stream_requests_total';
     const refused = 'simmer_stream_refused_upgrades_total';
+    const held = 'simmer_stream_held_bytes';
     const outcomes = ['answered', 'failed', 'cancelled', 'refused'] as const;
     return [
       head(sockets, 'gauge', 'WebSockets of clients that are open.'),
       `${sockets} ${own.stream('sockets')}\n`,
+      head(held, 'gauge', 'Answers that wait for clients to read their WebSockets.'),
+      `${held} ${own.stream('heldBytes')}\n`,
       head(messages, 'counter', 'Messages on WebSockets of clients.'),
       `${messages}{direction="received"} ${own.stream('received')}\n`,
       `${messages}{direction="sent"} ${own.stream('sent')}\n`,

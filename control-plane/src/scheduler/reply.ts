@@ -1,6 +1,6 @@
 /**
  * Where an invocation's answer goes: what the core knows of the client. The HTTP form of it is http-reply.ts; async
- * and WebSocket callers will be others. Called by the core only, each end exactly once (I1 of invocation.ts).
+ * callers have executions/execution.ts, those on a WebSocket stream/call.ts. Called by the core only, each end exactly once (I1 of invocation.ts).
  */
 import type { ErrorCode, Problem } from '@simmer/protocol/errors';
 import type { HeaderPairs } from '@simmer/protocol/frames';

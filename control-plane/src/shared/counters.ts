@@ -141,6 +141,7 @@ export const STREAM = [
   'cancelled',
   'refused',
   'refusedUpgrades',
+  'heldBytes',
 ] as const;
 export type StreamCounter = (typeof STREAM)[number];
 const AT_STREAM = 32;

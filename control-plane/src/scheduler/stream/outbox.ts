@@ -9,6 +9,7 @@
  *  O2. A payload sends no byte beyond its credit, and payloads take turns piece by piece: none holds up another.
  *  O3. Whoever makes a payload as it is sent is told (`sent`) of what the socket took, and makes no more before.
  */
+import type { ProcessCounters } from '../../shared/counters.ts';
 import type { Flushable, TurnBatch } from '../turn-batch.ts';
 import type { WebSocket } from '../uws.ts';
 
@@ -91,6 +92,7 @@ export class Outbox implements Flushable {
   private readonly ws: WebSocket<unknown>;
   private readonly batch: TurnBatch;
   private readonly binary: boolean;
+  private readonly counters: ProcessCounters;
   /** After each write: how many messages it was, and whether too much waits to be read. */
   private readonly onFlushed: (messages: number, unread: boolean) => void;
   private sentMessages = 0;
@@ -106,11 +108,13 @@ export class Outbox implements Flushable {
     ws: WebSocket<unknown>,
     batch: TurnBatch,
     binary: boolean,
+    counters: ProcessCounters,
     onFlushed: (messages: number, unread: boolean) => void,
   ) {
     this.ws = ws;
     this.batch = batch;
     this.binary = binary;
+    this.counters = counters;
     this.onFlushed = onFlushed;
   }
 
@@ -129,7 +133,7 @@ export class Outbox implements Flushable {
     const at = this.payloads.indexOf(payload);
     if (at === -1) return;
     this.payloads.splice(at, 1);
-    this.heldBytes -= payload.heldBytes;
+    this.hold(-payload.heldBytes);
   }
 
   /** A payload may have more to send, or the socket more room. */
@@ -142,7 +146,7 @@ export class Outbox implements Flushable {
   /** The next piece of a payload that was added, and whether it is the last. */
   give(payload: Payload, piece: Uint8Array, last: boolean): void {
     payload.add(piece, last);
-    this.heldBytes += piece.length;
+    this.hold(piece.length);
     this.markDirty();
   }
 
@@ -169,7 +173,7 @@ export class Outbox implements Flushable {
       const payload = this.payloads.shift() as Payload;
       const before = payload.heldBytes;
       const message = payload.take();
-      this.heldBytes -= before - payload.heldBytes;
+      this.hold(payload.heldBytes - before);
       if (message === undefined) {
         waiting++;
         this.payloads.push(payload);
@@ -183,8 +187,14 @@ export class Outbox implements Flushable {
     }
   };
 
+  private hold(bytes: number): void {
+    this.heldBytes += bytes;
+    this.counters.addStream('heldBytes', bytes);
+  }
+
   close(): void {
     this.closed = true;
+    this.hold(-this.heldBytes);
     this.messages = [];
     this.payloads = [];
   }

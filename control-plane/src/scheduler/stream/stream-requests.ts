@@ -15,7 +15,7 @@ import { NOT_FORWARDED } from '../hop-by-hop.ts';
 import { isIdempotencyKey } from '../idempotency/fingerprint.ts';
 import type { Idempotency } from '../idempotency/idempotency.ts';
 import type { KeyedCall } from '../idempotency/keyed-call.ts';
-import { type ExecutionIds, newTraceparent, traceparentOf } from '../ids.ts';
+import { type ExecutionIds, traceparentOf } from '../ids.ts';
 import { Invocation } from '../invocation.ts';
 import { refusalDetail, tooLarge } from '../refusals.ts';
 import type { Scheduler } from '../scheduler.ts';
@@ -60,7 +60,7 @@ export class StreamRequests {
     const executionId = this.ports.ids.next();
     const { function: name } = message;
     const refuse = (code: ErrorCode, detail: string, retryAfterSeconds = 0): Failure => {
-      const traceparent = traceparentOf(message.traceparent ?? '', '') || newTraceparent();
+      const traceparent = traceparentOf(message.traceparent ?? '', '');
       return { executionId, traceparent, code, detail, retryAfterSeconds };
     };
     const fn = functions.byUrlName(name);

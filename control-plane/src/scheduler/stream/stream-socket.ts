@@ -80,8 +80,12 @@ export class StreamSocket extends TimerNode implements RequestPorts {
     this.known = known;
     this.credential = credential;
     this.ports = ports;
-    this.outbox = new Outbox(ws, ports.batch, binary, (messages, unread) =>
-      this.onFlushed(messages, unread),
+    this.outbox = new Outbox(
+      ws,
+      ports.batch,
+      binary,
+      ports.scheduler.counters,
+      (messages, unread) => this.onFlushed(messages, unread),
     );
     const { heartbeatMs, scheduler } = ports;
     this.send({
