@@ -10,10 +10,16 @@ t.before(async () => {
 });
 t.teardown(() => simmer?.remove());
 
+/** As WAITS, but only at its first attempt. */
+const WAITS_ONCE = WAITS.replace('({ ms })', '({ ms }, { attempt })').replace(
+  'await setTimeout(ms)',
+  'if (attempt === 1) await setTimeout(ms)',
+);
+
 /** A function with one warm pod: the pod's name. */
-async function warm(name: string): Promise<string> {
+async function warm(name: string, inline = WAITS): Promise<string> {
   const { tenant } = simmer;
-  await apply(tenant, fn(name, { source: { inline: WAITS }, minReplicas: 1, maxReplicas: 2 }));
+  await apply(tenant, fn(name, { source: { inline }, minReplicas: 1, maxReplicas: 2 }));
   return await until(`${name} answers`, async () => {
     const { status, body } = await invoke(simmer, name, { ms: 0 });
     return status === 200 && (body.output as string);
@@ -21,8 +27,13 @@ async function warm(name: string): Promise<string> {
 }
 
 /** A function with one warm pod that runs a call of `ms`: the pod's name, and the call. */
-async function running(name: string, ms: number, headers: Record<string, string> = {}) {
-  await warm(name);
+async function running(
+  name: string,
+  ms: number,
+  headers: Record<string, string> = {},
+  inline = WAITS,
+) {
+  await warm(name, inline);
   const call = invoke(simmer, name, { ms }, headers);
   const pod = await until('it runs', async () => {
     const answer = await fetch(`${simmer.address}/v1/pools/${simmer.name(name)}`);
@@ -76,10 +87,13 @@ t.test('a pod that is killed ends its call once, with pod_lost, and is replaced'
 });
 
 t.test('a pod that is killed costs a call an attempt, and another pod answers', async (t) => {
-  const { pod, call } = await running('again', 5_000);
+  // Longer than it takes to kill their pods, on a machine however busy.
+  const ms = 45_000;
+  const headers = { 'x-timeout-ms': '50000' };
+  const { pod, call } = await running('again', ms, headers, WAITS_ONCE);
   const enqueue = `${simmer.address}/v1/functions/${simmer.name('again')}:enqueue`;
-  const body = JSON.stringify({ input: { ms: 5_000 } });
-  const accepted = await fetch(enqueue, { method: 'POST', body });
+  const body = JSON.stringify({ input: { ms } });
+  const accepted = await fetch(enqueue, { method: 'POST', headers, body });
   t.equal(accepted.status, 202);
   const execution = `${simmer.address}${accepted.headers.get('location')}`;
   const follow = async (query = '') =>
@@ -89,9 +103,8 @@ t.test('a pod that is killed costs a call an attempt, and another pod answers', 
       attempts: { pod: string; outcome?: string }[];
     };
   const its = await until('it runs', async () => (await follow()).attempts[0]?.pod);
-  for (const one of new Set([pod, its])) {
-    await kubectl('delete', 'pod', one, '-n', simmer.tenant, '--grace-period=0', '--force');
-  }
+  const pods = [...new Set([pod, its])];
+  await kubectl('delete', 'pod', ...pods, '-n', simmer.tenant, '--grace-period=0', '--force');
   const sync = await call;
   t.equal(sync.status, 200, JSON.stringify(sync.body));
   t.not(sync.body.output, pod);
