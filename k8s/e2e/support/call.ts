@@ -29,7 +29,7 @@ export async function invoke(
 
 /** Any request of the API; rejects where the connection is cut. */
 export async function send(
-  { address }: Pick<Installation, 'address'>,
+  { address, credentials }: Pick<Installation, 'address' | 'credentials'>,
   method: string,
   path: string,
   body?: object,
@@ -37,7 +37,11 @@ export async function send(
 ): Promise<Answer & { readonly headers: Headers }> {
   const response = await fetch(`${address}${path}`, {
     method,
-    headers: { ...(body && { 'content-type': 'application/json' }), ...headers },
+    headers: {
+      ...(body && { 'content-type': 'application/json' }),
+      ...(await credentials()),
+      ...headers,
+    },
     ...(body && { body: JSON.stringify(body) }),
     signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
   });
