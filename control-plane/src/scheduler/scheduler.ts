@@ -561,9 +561,13 @@ function isRefusal(code: ErrorCode): boolean {
   return REFUSALS.has(code);
 }
 
-/** Whoever called may not: of no concern to who watches the function. */
+const DENIALS: ReadonlySet<ErrorCode> = new Set([
+  ...(['unauthenticated', 'forbidden', 'rate_limited', 'identity_provider_unavailable'] as const),
+]);
+
+/** Whoever called may not, or cannot be known: of no concern to who watches the function. */
 function isDenial(code: ErrorCode): boolean {
-  return code === 'unauthenticated' || code === 'forbidden' || code === 'rate_limited';
+  return DENIALS.has(code);
 }
 
 export function ranTooLong({ dispatchedAt }: Invocation, now: number): string {
