@@ -67,7 +67,9 @@ format: setup ## Format and apply safe fixes
 docs: build ## Write what is made from code: docs/errors.md, docs/configuration.md, docs/reference.md, the CRDs
 	@node scripts/docs.mjs
 
-verify: lint typecheck test ## Everything that must hold before a change is merged
+verify: lint typecheck test ## Everything that must hold before a change is merged; what needs a cluster too, where $$KUBECONFIG names one
+	@$(MAKE) --no-print-directory chaos ARGS='--seconds 60 --seed 1'
+	@test -z "$$KUBECONFIG" || $(MAKE) --no-print-directory test-k8s
 
 clean: ## Remove what was built; installed packages and Node stay
 	@rm -rf protocol/dist runtime/dist k8s/dist control-plane/dist client/dist cli/dist benchmarks/dist .tap/processinfo .tap/test-results .tap/coverage .tap/counts.json
