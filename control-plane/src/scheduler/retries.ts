@@ -4,10 +4,11 @@
  */
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { RetryHint } from '@simmer/protocol/frames';
+import { ranTooLong } from './failures.ts';
 import type { Invocation } from './invocation.ts';
 import { letGo } from './let-go.ts';
 import { causeOf, decideRetry, type RetryDecision } from './retry.ts';
-import { ranTooLong, type Scheduler } from './scheduler.ts';
+import type { Scheduler } from './scheduler.ts';
 
 /** A queue that was full when the retry was due is asked again after this. */
 const FULL_QUEUE_MS = 100;

@@ -17,34 +17,17 @@ import type { LogLine, ToControl } from '../shared/messages.ts';
 import { type AdmissionInput, refuse, retryAfterSeconds } from './admission.ts';
 import type { ExecutionLogs } from './execution-logs.ts';
 import { endOf } from './executions/execution.ts';
-import type { ExecutionMode } from './executions/record.ts';
 import { OK, outcomeOf, SyncRing } from './executions/sync-ring.ts';
+import { codeOf, isDenial, isRefusal, ranTooLong, shownFaults } from './failures.ts';
 import type { FunctionState } from './function-state.ts';
 import { type Invocation, type InvocationOwner, NO_BODY } from './invocation.ts';
+import { failedLine, modeOf, placedLine } from './invocation-lines.ts';
 import { letGo } from './let-go.ts';
 import type { Misses } from './misses.ts';
 import type { Pod } from './pod.ts';
 import type { PodLifecycle } from './pod-lifecycle.ts';
 import type { Retries } from './retries.ts';
 import type { TimingWheel } from './timing-wheel.ts';
-
-/** What a pod may say of an attempt. Anything else it sends is taken by its outcome alone. */
-const POD_CODES: ReadonlySet<string> = new Set<ErrorCode>([
-  'bad_input',
-  'invalid_json',
-  'invalid_envelope',
-  'function_error',
-  'function_exited',
-  'result_not_serializable',
-  'invalid_input',
-  'invalid_output',
-  'result_too_large',
-  'timeout',
-  'over_capacity',
-]);
-
-const MAX_FAULTS = 10;
-const MAX_FAULT_CHARS = 1_000;
 
 /** What the core needs of the rest of the process. */
 export interface SchedulerPorts {
@@ -231,29 +214,12 @@ export class Scheduler implements InvocationOwner {
     counters.addGauge('running', 1);
     pod.running.add(invocation);
     this.pods.onLoadChanged(pod);
-    if (this.ports.debug) this.tracePlacement(invocation, pod, now);
+    if (this.ports.debug) this.ports.log(placedLine(invocation, pod, now));
     if (invocation.observer !== null) {
       this.wheel.set(invocation, invocation.attemptEndsAt);
       invocation.observer.onDispatched(invocation, pod);
     }
     pod.link?.invoke(invocation, Math.max(1, Math.floor(invocation.attemptEndsAt - now)));
-  }
-
-  private tracePlacement(invocation: Invocation, pod: Pod, now: number): void {
-    this.ports.log({
-      level: 'debug',
-      message: 'placed',
-      fields: {
-        function: invocation.fn.key,
-        executionId: invocation.id,
-        placement: invocation.placement,
-        reason: invocation.placementReason || 'a slot was free',
-        backend: pod.backend,
-        pod: pod.id,
-        cold: pod.cold,
-        waitedMs: now - invocation.arrivedAt,
-      },
-    });
   }
 
   /** A slot of this pod may be free: serve the head of the queue, or let the pod idle (D3). */
@@ -299,7 +265,7 @@ export class Scheduler implements InvocationOwner {
       this.succeed(invocation, body, now);
       if (pod.cold) this.pods.onFirstResult(pod);
     } else {
-      const known = POD_CODES.has(code) ? (code as ErrorCode) : fallbackCode(outcome);
+      const known = codeOf(outcome, code);
       const detail = message || `The pod answered ${outcome}.`;
       if (details?.errors) invocation.faults = shownFaults(details.errors);
       this.retries.attemptFailed(invocation, known, detail, now, details);
@@ -387,7 +353,9 @@ export class Scheduler implements InvocationOwner {
       if (invocation.observer === null) this.passed.add(invocation, outcomeOf(code), now);
     }
     fn.counters.countError(code);
-    if (!isRefusal(code) && !isDenial(code)) this.logFailure(invocation, code, detail, now);
+    if (!isRefusal(code) && !isDenial(code)) {
+      this.ports.log(failedLine(invocation, code, detail, now));
+    }
     this.ended(invocation, now);
     if (state === 'streaming') invocation.reply.abort(invocation);
     else if (isThere) {
@@ -517,86 +485,10 @@ export class Scheduler implements InvocationOwner {
       for (const invocation of pod.running.values()) this.fail(invocation, 'draining', detail);
     }
   }
-
-  private logFailure(invocation: Invocation, code: ErrorCode, detail: string, now: number): void {
-    const { fn, pod } = invocation;
-    this.ports.log({
-      level:
-        code === 'cancelled' || code === 'bad_input' || code === 'invalid_input' ? 'info' : 'warn',
-      message: 'invocation failed',
-      fields: {
-        function: fn.key,
-        executionId: invocation.id,
-        traceId: invocation.traceparent.slice(3, 35),
-        caller: invocation.caller.id,
-        code,
-        detail,
-        mode: modeOf(invocation),
-        status: invocation.state,
-        attempts: invocation.attempts,
-        ...(invocation.placement !== '' && {
-          placement: invocation.placement,
-          placementReason: invocation.placementReason,
-        }),
-        ...(pod !== null && { pod: pod.id, backend: pod.backend, cold: pod.cold }),
-        durationMs: Math.round(now - invocation.arrivedAt),
-      },
-    });
-  }
-}
-
-function modeOf({ observer }: Invocation): ExecutionMode {
-  return observer === null ? 'sync' : 'async';
-}
-
-const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'queue_full',
-  'overloaded',
-  'executions_full',
-  'idempotency_keys_full',
-]);
-
-/** At admission: nothing was done for it. */
-function isRefusal(code: ErrorCode): boolean {
-  return REFUSALS.has(code);
-}
-
-const DENIALS: ReadonlySet<ErrorCode> = new Set([
-  ...(['unauthenticated', 'forbidden', 'rate_limited', 'identity_provider_unavailable'] as const),
-]);
-
-/** Whoever called may not, or cannot be known: of no concern to who watches the function. */
-function isDenial(code: ErrorCode): boolean {
-  return DENIALS.has(code);
-}
-
-export function ranTooLong({ dispatchedAt }: Invocation, now: number): string {
-  return `The handler was still running after ${Math.round(now - dispatchedAt)} ms.`;
 }
 
 function placementOf(invocation: Invocation, pod: Pod): PlacementKind {
   if (pod.kind === 'job') return 'job';
   if (invocation.queuedAt === 0) return 'warm';
   return pod.readyAt > invocation.queuedAt ? 'grown' : 'waited';
-}
-
-/** As many as anybody reads, of what a pod said. */
-function shownFaults(errors: HeaderPairs): HeaderPairs | null {
-  if (errors.length === 0) return null;
-  return errors
-    .slice(0, MAX_FAULTS)
-    .map(([path, message]) => [path.slice(0, MAX_FAULT_CHARS), message.slice(0, MAX_FAULT_CHARS)]);
-}
-
-function fallbackCode(outcome: Outcome): ErrorCode {
-  switch (outcome) {
-    case 'bad_input':
-      return 'bad_input';
-    case 'timeout':
-      return 'timeout';
-    case 'too_large':
-      return 'result_too_large';
-    default:
-      return 'function_error';
-  }
 }
