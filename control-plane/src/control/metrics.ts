@@ -243,6 +243,11 @@ export class Metrics {
   private readonly node = new Registry();
   private readonly options: MetricsOptions;
   private readonly process: ProcessCounters;
+  /**
+   * Where counters are copied to: made once, and a second time only while two read at once. The garbage collector does not see
+   * how much such memory holds, and would let hundreds of them pile up.
+   */
+  private spare: SharedArrayBuffer | null = null;
 
   constructor(options: MetricsOptions) {
     this.options = options;
@@ -258,7 +263,10 @@ export class Metrics {
   async *page(): AsyncGenerator<string> {
     yield await this.node.metrics();
     yield this.processFamilies();
-    const blocks = this.blocks(this.options.memory.slice(0));
+    const { memory } = this.options;
+    const copy = this.spare ?? new SharedArrayBuffer(memory.byteLength);
+    this.spare = null;
+    const blocks = this.blocks(copy);
     let sliceEnds = performance.now() + SLICE_MS;
     for (const { name, type, help, lines } of FAMILIES) {
       let text = head(name, type, help);
@@ -272,6 +280,7 @@ export class Metrics {
       }
       yield text;
     }
+    this.spare = copy;
   }
 
   private processFamilies(): string {
@@ -372,18 +381,19 @@ export class Metrics {
     ];
   }
 
-  /** Each function's label and counters. A key is two DNS labels and a slash: nothing in it needs escaping. */
+  /** Each function's label and counters, copied at this moment. A key is two DNS labels and a slash: nothing in it needs escaping. */
   private blocks(
-    memory: SharedArrayBuffer,
+    copy: SharedArrayBuffer,
   ): (readonly [labels: string, counters: FunctionCounters])[] {
     const blocks: (readonly [string, FunctionCounters])[] = [];
+    const counters = (slot: number) =>
+      new FunctionCounters(this.options.memory, slot).copiedTo(copy, slot);
     let others = false;
     for (const { key, slot } of this.options.functions()) {
       if (slot === OTHER_SLOT) others = true;
-      else blocks.push([`function="${key}"`, new FunctionCounters(memory, slot)]);
+      else blocks.push([`function="${key}"`, counters(slot)]);
     }
-    if (others)
-      blocks.push([`function="${OTHER_LABEL}"`, new FunctionCounters(memory, OTHER_SLOT)]);
+    if (others) blocks.push([`function="${OTHER_LABEL}"`, counters(OTHER_SLOT)]);
     return blocks;
   }
 }

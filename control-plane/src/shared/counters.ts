@@ -270,10 +270,13 @@ export class FunctionCounters {
   }
   /** A block of its own, with what stands in this one. */
   moved(): FunctionCounters {
-    const memory = allocateCounters(0);
-    const own = new FunctionCounters(memory, 0);
-    own.at.set(this.at.subarray(this.base, this.base + BLOCK_LENGTH), own.base);
-    return own;
+    return this.copiedTo(allocateCounters(0), 0);
+  }
+  /** What stands in this one at this moment, in another memory of the same size. */
+  copiedTo(memory: SharedArrayBuffer, slot: number): FunctionCounters {
+    const copy = new FunctionCounters(memory, slot);
+    copy.at.set(this.at.subarray(this.base, this.base + BLOCK_LENGTH), copy.base);
+    return copy;
   }
   /** Before a block is given to another function. */
   reset(): void {

@@ -104,6 +104,16 @@ t.test('what is counted by function is of one moment, however long the page take
   t.equal(a.ended, 1);
 });
 
+t.test('page after page takes no more memory, also two at once', async (t) => {
+  const { memory, read } = setUp([{ key: 'default/a', slot: 1 }], 1_000);
+  const pages = 100;
+  await Promise.all([read(), read()]);
+  const before = process.memoryUsage.rss();
+  for (let i = 0; i < pages; i++) await Promise.all([read(), read()]);
+  const grown = process.memoryUsage.rss() - before;
+  t.ok(grown < (pages * memory.byteLength) / 4, `${grown} bytes for ${pages} times two pages`);
+});
+
 t.test('histograms have cumulative buckets in seconds', async (t) => {
   const { memory, read } = setUp([{ key: 'default/a', slot: 1 }]);
   const a = new FunctionCounters(memory, 1);
