@@ -183,7 +183,8 @@ t.test('a changed template rolls pods, and no call fails', async (t) => {
   await apply(tenant, rolling('blue'));
   await until('all pods are blue', async () => {
     const pods = await podsOf(tenant, 'rolls');
-    return pods.length === 2 && pods.every(({ metadata }) => metadata.labels?.['color'] === 'blue');
+    // Calls that find no slot meanwhile may have grown the pool.
+    return pods.length >= 2 && pods.every(({ metadata }) => metadata.labels?.['color'] === 'blue');
   });
   rolled = true;
   await Promise.all(clients);
