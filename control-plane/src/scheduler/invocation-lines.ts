@@ -1,7 +1,7 @@
 /** What the log says of an invocation. */
 import type { ErrorCode } from '@simmer/protocol/errors';
+import type { ExecutionMode } from '@simmer/protocol/executions';
 import type { LogLine } from '../shared/messages.ts';
-import type { ExecutionMode } from './executions/record.ts';
 import type { Invocation } from './invocation.ts';
 import type { Pod } from './pod.ts';
 

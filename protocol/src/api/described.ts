@@ -2,6 +2,7 @@
 import type { TSchema } from 'typebox';
 import { Type } from 'typebox';
 import type { ErrorCode } from '../errors.ts';
+import { EXECUTION_MODES, EXECUTION_STATUSES } from '../executions.ts';
 import { FunctionManifestSchema } from '../manifest.ts';
 import * as views from './views.ts';
 
@@ -375,8 +376,8 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
     summary: 'Executions that are kept, newest first',
     parameters: [
       ofFunction,
-      query('mode', 'Only those of it.', Type.Enum(['sync', 'async'])),
-      query('status', 'Only those with it.', Type.Enum([...views.EXECUTION_STATUSES])),
+      query('mode', 'Only those of it.', Type.Enum([...EXECUTION_MODES])),
+      query('status', 'Only those with it.', Type.Enum([...EXECUTION_STATUSES])),
       ...page,
     ],
     answers: { 200: { description: 'A page.', content: json(views.ExecutionListSchema) } },

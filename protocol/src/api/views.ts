@@ -6,21 +6,11 @@
  */
 import { Type } from 'typebox';
 import { ERRORS, type ErrorCode } from '../errors.ts';
+import { EXECUTION_MODES, EXECUTION_STATUSES } from '../executions.ts';
 import { LOG_LEVELS } from '../frames.ts';
 import { FunctionManifestSchema } from '../manifest.ts';
 import { NAME_PATTERN } from '../names.ts';
 import { closed } from '../schema/common.ts';
-
-export const EXECUTION_STATUSES = [
-  'queued',
-  'running',
-  'waiting',
-  'succeeded',
-  'failed',
-  'timed_out',
-  'cancelled',
-  'dead_lettered',
-] as const;
 
 const count = (description: string) => Type.Integer({ minimum: 0, description });
 const time = (description: string) => Type.String({ format: 'date-time', description });
@@ -149,7 +139,7 @@ export const DeliverySchema = Type.Object(
 
 const executionFields = {
   executionId,
-  mode: Type.Enum(['sync', 'async'], {
+  mode: Type.Enum([...EXECUTION_MODES], {
     description:
       'Whether its caller waited for the result. Of a synchronous one no bodies are kept.',
   }),

@@ -1,25 +1,8 @@
 /** Arbitrary messages of every type of `/v1/stream`. */
 import fc from 'fast-check';
 import { FIELDS, type FieldKind, type StreamMessage } from '../../src/client-messages.ts';
+import { uint } from './frames.ts';
 
-const uint = fc.oneof(
-  fc.nat({ max: 300 }),
-  // The edges of each width that msgpack has for an unsigned integer.
-  fc.constantFrom(
-    0,
-    127,
-    128,
-    255,
-    256,
-    65_535,
-    65_536,
-    2 ** 31,
-    2 ** 32 - 1,
-    2 ** 32,
-    2 ** 53 - 1,
-  ),
-  fc.maxSafeNat(),
-);
 // Whole code points only: a lone surrogate has no UTF-8 form.
 const text = fc.oneof(fc.string({ maxLength: 80 }), fc.string({ unit: 'binary', maxLength: 300 }));
 const json = fc.json({ maxDepth: 4 });

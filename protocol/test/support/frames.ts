@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import type { Frame, FrameKind } from '../../src/frames.ts';
 import { FORMS, KIND, LOG_LEVELS, OUTCOMES } from '../../src/frames.ts';
 
-const uint = fc.oneof(
+export const uint = fc.oneof(
   fc.nat({ max: 300 }),
   fc.nat(),
   // The edges of each width that msgpack has for an unsigned integer.

@@ -7,6 +7,7 @@
  *  E2. Accepted or refused: the request gets one answer.
  */
 import { type ErrorCode, problem } from '@simmer/protocol/errors';
+import type { ExecutionMode, ExecutionStatus } from '@simmer/protocol/executions';
 import type { EndStatus } from '../../shared/counters.ts';
 import { isDeadLetter } from '../dead-letters/letter.ts';
 import type { KeyedClient } from '../idempotency/answers.ts';
@@ -14,13 +15,7 @@ import type { Invocation, InvocationObserver } from '../invocation.ts';
 import { letGo } from '../let-go.ts';
 import type { Pod } from '../pod.ts';
 import { errorsOf, type Reply } from '../reply.ts';
-import type {
-  AttemptRecord,
-  ExecutionMode,
-  ExecutionRecord,
-  ExecutionRequest,
-  ExecutionStatus,
-} from './record.ts';
+import type { AttemptRecord, ExecutionRecord, ExecutionRequest } from './record.ts';
 
 /** Whoever asks for one, and is told whether it was accepted. */
 export type Asking = Pick<KeyedClient, 'accepted' | 'fail'>;

@@ -1,18 +1,18 @@
 /** `/v1/executions`: one, many, cancel. Answered on the scheduler's thread, which has them in memory. */
 import type { ErrorCode } from '@simmer/protocol/errors';
+import {
+  EXECUTION_MODES,
+  EXECUTION_STATUSES,
+  type ExecutionMode,
+  type ExecutionStatus,
+} from '@simmer/protocol/executions';
 import { keyOfUrlName } from '@simmer/protocol/names';
 import type { Operation } from '@simmer/protocol/operations';
 import { type Caller, may } from '../../shared/caller.ts';
 import type { ExecutionLogs } from '../execution-logs.ts';
 import type { HttpReply } from '../http-reply.ts';
 import type { Executions } from './executions.ts';
-import {
-  EXECUTION_MODES,
-  EXECUTION_STATUSES,
-  type ExecutionMode,
-  type ExecutionRecord,
-  type ExecutionStatus,
-} from './record.ts';
+import type { ExecutionRecord } from './record.ts';
 import { documentOf, EXECUTION_ID, JSON_TYPE, viewOf, wholeNumber } from './view.ts';
 
 const MAX_WAIT_S = 60;

@@ -2,29 +2,8 @@
  * What is kept of an execution: its request, its attempts and how it ended. Plain data, so that a store may write it down.
  */
 import type { ErrorCode, Problem } from '@simmer/protocol/errors';
+import type { ExecutionMode, ExecutionStatus } from '@simmer/protocol/executions';
 import type { PlacementKind } from '../../shared/counters.ts';
-
-/**
- *   queued ──▶ running ──▶ succeeded | failed | timed_out | cancelled | dead_lettered
- *     ▲           │
- *     └─ waiting ◀┘           for the next attempt
- *
- * One that is queued or waits may end as well. `dead_lettered`: it failed, and is a dead letter (dead-letters/letter.ts).
- */
-export const EXECUTION_STATUSES = [
-  'queued',
-  'running',
-  'waiting',
-  'succeeded',
-  'failed',
-  'timed_out',
-  'cancelled',
-  'dead_lettered',
-] as const;
-export type ExecutionStatus = (typeof EXECUTION_STATUSES)[number];
-
-export const EXECUTION_MODES = ['sync', 'async'] as const;
-export type ExecutionMode = (typeof EXECUTION_MODES)[number];
 
 /** One attempt. Times are epoch milliseconds. */
 export interface AttemptRecord {

@@ -2,7 +2,8 @@
  * Where executions are kept. Asynchronous, so that a durable engine can take the place of the one in memory: what waits
  * for it never holds up the scheduler.
  */
-import type { ExecutionMode, ExecutionRecord, ExecutionStatus } from './record.ts';
+import type { ExecutionMode, ExecutionStatus } from '@simmer/protocol/executions';
+import type { ExecutionRecord } from './record.ts';
 
 export interface ExecutionFilter {
   /** namespace/name; '' for all. */

@@ -2,12 +2,14 @@
  * Synchronous executions, for those who ask: what has ended is in the ring, what has not is looked for where it waits or
  * runs. Nothing is kept for a call on the chance that it is asked for.
  */
+
+import type { ExecutionStatus } from '@simmer/protocol/executions';
 import type { FunctionState } from '../function-state.ts';
 import type { FunctionTable } from '../function-table.ts';
 import { type ExecutionIds, sequenceOf } from '../ids.ts';
 import type { Invocation } from '../invocation.ts';
 import type { Scheduler } from '../scheduler.ts';
-import type { ExecutionRecord, ExecutionStatus } from './record.ts';
+import type { ExecutionRecord } from './record.ts';
 import type { ExecutionFilter, Lookup } from './store.ts';
 import { type EarlierAttempt, numberOf, type SyncRing } from './sync-ring.ts';
 
