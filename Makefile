@@ -58,6 +58,7 @@ typecheck: build ## Check the types of sources, tests and examples
 
 lint: build ## Check formatting, lint rules, and that generated pages are up to date
 	@biome check
+	@! git grep -nE '^(<{7}|>{7}) ' || { echo 'a merge was left half done' >&2; exit 1; }
 	@node scripts/docs.mjs --check
 	@node scripts/lint-openapi.mjs
 

@@ -128,8 +128,6 @@ export class HttpInvocations {
     async: boolean,
   ): void {
     const { scheduler } = this;
-    // Not known yet: what is refused here is told once it is.
-    const pending = access instanceof Promise ? access : null;
     const id = this.ids.next();
     const given = req.getHeader('traceparent');
     const traceparent = traceparentOf(given, given === '' ? req.getHeader('x-trace-id') : '');
@@ -143,7 +141,7 @@ export class HttpInvocations {
         const detail = `X-Timeout-Ms must be a whole number from 1 to ${max}.`;
         fn.counters.countError('invalid_timeout');
         const no = new Refused('invalid_timeout', detail);
-        this.refuse(res, req, id, traceparent, no, pending);
+        this.refuseCall(res, req, id, traceparent, no, access, fn);
         return;
       }
     }
@@ -156,7 +154,7 @@ export class HttpInvocations {
         const detail = `X-Max-Retries must be a whole number from 0 to ${MAX_RETRIES}.`;
         fn.counters.countError('invalid_retries');
         const no = new Refused('invalid_retries', detail);
-        this.refuse(res, req, id, traceparent, no, pending);
+        this.refuseCall(res, req, id, traceparent, no, access, fn);
         return;
       }
     }
@@ -169,7 +167,7 @@ export class HttpInvocations {
     if (length > fn.maxRequestBytes || !LENGTH_DIGITS.test(lengthHeader)) {
       fn.counters.countError('payload_too_large');
       const no = new Refused('payload_too_large', tooLarge(fn.maxRequestBytes));
-      this.refuse(res, req, id, traceparent, no, pending);
+      this.refuseCall(res, req, id, traceparent, no, access, fn);
       return;
     }
     const key = req.getHeader('idempotency-key');
@@ -177,7 +175,7 @@ export class HttpInvocations {
       const detail = 'Idempotency-Key must be 1 to 255 printable ASCII characters.';
       fn.counters.countError('invalid_idempotency_key');
       const no = new Refused('invalid_idempotency_key', detail);
-      this.refuse(res, req, id, traceparent, no, pending);
+      this.refuseCall(res, req, id, traceparent, no, access, fn);
       return;
     }
     const timeMs = async ? fn.record.spec.deadlineMs : budgetMs;
@@ -188,7 +186,7 @@ export class HttpInvocations {
     if (refusal !== undefined) {
       const again = refusal === 'draining' ? 1 : scheduler.retryAfterSeconds(fn, refusal);
       const no = new Refused(refusal, refusalDetail(refusal, fn, scheduler), again);
-      this.refuse(res, req, id, traceparent, no, pending);
+      this.refuseCall(res, req, id, traceparent, no, access, fn);
       return;
     }
 
@@ -346,6 +344,24 @@ export class HttpInvocations {
     return reply;
   }
 
+  /** A call that cannot be, of one who may not be known yet: whether they may call at all is told first. */
+  private refuseCall(
+    res: HttpResponse,
+    req: HttpRequest,
+    id: string,
+    traceparent: string,
+    no: Refused,
+    access: Access | Promise<Access>,
+    fn: FunctionState,
+  ): void {
+    const reasonFor = (known: Access): Refused =>
+      known instanceof Refused
+        ? known
+        : (notAdmitted(this.gate, known, fn.key, fn, this.scheduler.ports) ?? no);
+    const pending = access instanceof Promise ? access.then(reasonFor) : null;
+    this.refuse(res, req, id, traceparent, no, pending);
+  }
+
   /** Answers what never became an invocation. What remains of the request's body is read and dropped. */
   private refuse(
     res: HttpResponse,
@@ -353,13 +369,13 @@ export class HttpInvocations {
     id: string,
     traceparent: string,
     no: Refused,
-    pending: Promise<Access> | null,
+    pending: Promise<Refused> | null,
   ): void {
     const reply = this.replyTo(res, req, req.getCaseSensitiveMethod());
     res.onAborted(() => reply.onAborted());
     const trace = traceparent || newTraceparent();
     if (pending === null) reply.refuse(id, trace, no);
-    else void pending.then((a) => reply.refuse(id, trace, a instanceof Refused ? a : no));
+    else void pending.then((first) => reply.refuse(id, trace, first));
   }
 }
 

@@ -136,6 +136,12 @@ export class Invocation extends TimerNode {
     this.body = NO_BODY;
   }
 
+  /** When its body is to be there: an attempt's time is what a client may take to send it. */
+  get bodyDueAt(): number {
+    const { attemptMs, deadlineAt } = this;
+    return attemptMs === 0 ? deadlineAt : Math.min(deadlineAt, this.arrivedAt + attemptMs);
+  }
+
   /** When the attempt that runs is to be over. */
   get attemptEndsAt(): number {
     const { attemptMs, deadlineAt } = this;

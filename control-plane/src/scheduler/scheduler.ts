@@ -135,11 +135,11 @@ export class Scheduler implements InvocationOwner {
     });
   }
 
-  /** Takes the invocation on: from here its deadline runs and `bytes` are held for it. */
+  /** Takes the invocation on: from here its time runs and `bytes` are held for it. */
   open(invocation: Invocation, bytes: number): void {
     this.live++;
     this.hold(invocation, bytes);
-    this.wheel.set(invocation, invocation.deadlineAt);
+    this.wheel.set(invocation, invocation.bodyDueAt);
   }
 
   /** More bytes have come than were held: a body of unknown length. */

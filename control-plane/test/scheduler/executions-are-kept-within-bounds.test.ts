@@ -56,6 +56,28 @@ t.test('the one that ended first makes room; one that has not ended never does',
   t.equal(await store.get(`${BOOT}-4`), 'unknown', 'it never was kept');
 });
 
+t.test('every page follows on the one before, in whatever order they came', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.shuffledSubarray([1, 2, 3, 4, 5, 6, 7, 8, 9], { minLength: 1 }),
+      fc.integer({ min: 1, max: 4 }),
+      async (numbers, limit) => {
+        const store = new MemoryStore({ maxCount: 99, maxBytes: 1e9, maxAgeMs: 1e9 }, () => 0);
+        for (const n of numbers) await store.create(record(n));
+        const listed: string[] = [];
+        let cursor = '';
+        do {
+          const page = await store.list({ ...FIRST_PAGE, limit, cursor });
+          listed.push(...page.records.map(({ id }) => id));
+          cursor = page.next;
+        } while (cursor !== '');
+        const newestFirst = [...numbers].sort((a, b) => b - a).map((n) => `${BOOT}-${n}`);
+        return listed.join() === newestFirst.join();
+      },
+    ),
+  );
+});
+
 t.test('they go when they are old', async (t) => {
   let now = 0;
   const store = new MemoryStore({ maxCount: 3, maxBytes: 1e9, maxAgeMs: 100 }, () => now);

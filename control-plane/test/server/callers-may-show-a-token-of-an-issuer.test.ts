@@ -91,6 +91,13 @@ t.test('while a token is checked the body comes, and nothing is told or run befo
     simmer.request('/v1/functions/fn:enqueue', { ...bad, body }),
     simmer.request('/v1/functions', bad),
   ];
+  // One who may call nothing here is told that, not what else is wrong.
+  const foreign = bearer(await issuer.token({ scope: 'read' }));
+  const told = [
+    simmer.invoke('fn', {}, foreign),
+    simmer.invoke('fn', {}, { headers: { ...foreign.headers, 'x-timeout-ms': 'x' } }),
+    simmer.invoke('no-such', {}, foreign),
+  ];
   const missing = simmer.invoke('no-such', {}, good);
   await eventually('all of the bodies are there', async () => {
     return (await simmer.metric('simmer_held_bytes')) >= 5 * 300_000;
@@ -105,6 +112,9 @@ t.test('while a token is checked the body comes, and nothing is told or run befo
   for (const answer of await Promise.all(refused)) {
     t.match(answer.json, { status: 401, code: 'unauthenticated' });
     t.equal(answer.headers['www-authenticate'], 'Bearer realm="simmer"');
+  }
+  for (const answer of await Promise.all(told)) {
+    t.match(answer.json, { status: 403, code: 'forbidden' });
   }
   t.equal((await missing).json.code, 'function_not_found');
   await eventually('all have run', () => simmer.runs(runs).length === 3);

@@ -207,7 +207,7 @@ export class Executions implements ExecutionPorts {
     );
     execution.record.callbackUrl = request.callbackUrl;
     // A copy: the letter's own may be looked at still when the execution's is let go.
-    execution.invocation.body = body.slice();
+    execution.invocation.body = new Uint8Array(body);
     scheduler.open(execution.invocation, body.length);
     await this.take(execution);
     return refused ?? { ok: true, executionId: newId, status: execution.record.status };

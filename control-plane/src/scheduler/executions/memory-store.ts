@@ -84,19 +84,20 @@ export class MemoryStore implements ExecutionStore {
   async list(filter: ExecutionFilter): Promise<ExecutionPage> {
     const { functionKey, mayRead, status, limit, cursor } = filter;
     this.expire();
-    const records: ExecutionRecord[] = [];
-    const newestFirst = [...this.all.values()].reverse();
-    // The one that the page before ended with may be gone by now: then what is older than it.
     const before = cursor === '' ? Number.POSITIVE_INFINITY : sequenceOf(cursor);
-    for (const { record } of newestFirst) {
-      if (sequenceOf(record.id) >= before) continue;
-      if (functionKey !== '' && record.functionKey !== functionKey) continue;
-      if (!mayRead(record.functionKey)) continue;
-      if (status !== '' && record.status !== status) continue;
-      if (records.length === limit) return { records, next: records.at(-1)?.id ?? '' };
-      records.push(record);
-    }
-    return { records, next: '' };
+    // By their numbers, which are given before a request's body has come, and so before it is kept.
+    const found = [...this.all.values()]
+      .map(({ record }) => record)
+      .filter(
+        (record) =>
+          sequenceOf(record.id) < before &&
+          (functionKey === '' || record.functionKey === functionKey) &&
+          (status === '' || record.status === status) &&
+          mayRead(record.functionKey),
+      )
+      .sort((a, b) => sequenceOf(b.id) - sequenceOf(a.id));
+    const records = found.slice(0, limit);
+    return { records, next: found.length > limit ? (records.at(-1)?.id ?? '') : '' };
   }
 
   /** M1 */
