@@ -52,6 +52,8 @@ t.test('an asynchronous call is followed to its end', async (t) => {
   t.match(out, /"pid":/, 'its output');
   const listed = await run(['executions', '--status', 'succeeded']);
   t.match(listed.out, new RegExp(`^ID +FUNCTION[^]*\\n${id} +fn +succeeded`));
+  t.match((await run(['executions', '--mode', 'async'])).out, id);
+  t.notMatch((await run(['executions', '--mode', 'sync'])).out, id);
 
   const failed = await run(['invoke', 'fn', '--async', '--wait', '-d', '{"error": "no"}']);
   t.equal(failed.code, 1);
@@ -117,6 +119,7 @@ t.test('the exit code tells what happened', async (t) => {
     [2, ['nonsense'], /unknown command/],
     [2, ['--url', 'localhost', 'pools'], /no http or https URL/],
     [2, ['executions', '--status', 'odd'], /invalid_query/],
+    [2, ['executions', '--mode', 'odd'], /invalid_query/],
     [2, ['dead-letters', 'replay'], /--function/],
     [3, ['invoke', 'none'], /function_not_found/],
     [3, ['invoke', 'fn', '--file', '/none'], /ENOENT/],

@@ -55,6 +55,7 @@ export function executionCommands(context: () => Context): Command {
     .description('the newest first')
     .option('--function <name>', 'only of this function')
     .option('--status <status>', 'only those with it')
+    .option('--mode <mode>', 'only those that were called so: sync or async')
     .option('--limit <n>', 'how many', wholeNumber)
     .option('--cursor <cursor>', 'where an earlier list ended')
     .action(async (options: Record<string, string | number | undefined>) => {
