@@ -219,6 +219,22 @@ t.test(
   },
 );
 
+t.test('a function whose receiver is dead still tells another of its receivers', async (t) => {
+  const w = setUp({ maxCount: 10 });
+  for (let i = 1; i <= 10; i++) w.callbacks.deliver(callback(`dead-${i}`));
+  while (w.sent.length > 0) await w.end(AGAIN);
+  w.callbacks.deliver(callback('x-1', { url: 'https://healthy.test/' }));
+  await w.end(TAKEN);
+  t.same(w.delivered, ['x-1']);
+  t.match(w.dead, [{ id: 'dead-1', attempts: 1, reason: /no room/ }]);
+  for (let i = 11; i <= 12; i++) w.callbacks.deliver(callback(`dead-${i}`));
+  w.clock.advance(MAX_DELAY_MS);
+  t.equal(w.sent.length, 8, 'those whose time has come have their turn');
+  w.callbacks.deliver(callback('x-2', { url: 'https://healthy.test/' }));
+  t.match(w.dead.at(-1), { attempts: 1 }, 'what waits for its turn was tried in vain, too');
+  t.notOk(w.dead.some(({ id }) => id.startsWith('x-')));
+});
+
 t.test('whatever happens, each ends once', async () => {
   const outcome = fc.constantFrom<AttemptOutcome>(TAKEN, AGAIN, failed('answered 404', false, 404));
   const step = fc.oneof(

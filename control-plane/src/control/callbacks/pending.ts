@@ -1,6 +1,7 @@
 /**
  * What is pending, within bounds for all together. Where there is no room the function that holds the most gives way, so
- * that a receiver that takes nothing costs its own function's callbacks, and no other's.
+ * that a receiver that takes nothing costs its own function's callbacks, and no other's: first one that was tried in vain,
+ * then the youngest.
  *
  * Invariants:
  *  P1. Never more than `maxCount`, nor more bytes than `maxBytes`.
@@ -15,6 +16,8 @@ export interface Held {
   readonly functionKey: string;
   readonly bytes: number;
   readonly state: 'queued' | 'sending' | 'waiting';
+  /** Those that failed. */
+  readonly attempts: readonly unknown[];
 }
 
 interface Share<T> {
@@ -41,7 +44,10 @@ export class Pending<T extends Held> {
     for (const { held } of this.shares.values()) yield* [...held];
   }
 
-  /** Takes it in. Returns those that gave way, which are held no longer: it itself where it is of who holds the most. */
+  /**
+   * Takes it in. Returns those that gave way, which are held no longer: it itself where it is of who holds the most and none
+   * of those was tried.
+   */
   add(one: T): readonly T[] {
     const gone: T[] = [];
     if (one.bytes > this.limits.maxBytes) return [one];
@@ -88,7 +94,8 @@ export class Pending<T extends Held> {
       heaviest = share;
       most = weight;
     }
-    return (heaviest && victimOf(heaviest)) ?? one;
+    const other = heaviest && (triedOf(heaviest) ?? youngestOf(heaviest));
+    return other ?? (own && triedOf(own)) ?? one;
   }
 
   /** The part of the bounds that is taken: of count or of bytes, whichever is more. */
@@ -97,12 +104,15 @@ export class Pending<T extends Held> {
   }
 }
 
-/** One that was tried in vain already; else the youngest. P2 */
-function victimOf<T extends Held>({ held }: Share<T>): T | undefined {
+/** One that was tried in vain already, whether its next attempt is due or not. P2 */
+function triedOf<T extends Held>({ held }: Share<T>): T | undefined {
+  for (const one of held) if (one.state !== 'sending' && one.attempts.length > 0) return one;
+  return undefined;
+}
+
+/** P2 */
+function youngestOf<T extends Held>({ held }: Share<T>): T | undefined {
   let youngest: T | undefined;
-  for (const one of held) {
-    if (one.state === 'waiting') return one;
-    if (one.state === 'queued') youngest = one;
-  }
+  for (const one of held) if (one.state === 'queued') youngest = one;
   return youngest;
 }
