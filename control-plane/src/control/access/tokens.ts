@@ -2,6 +2,7 @@
  * Verifies JWTs (RFC 7519, OpenID Connect) through jose: signature, issuer, audience, expiry; asymmetric algorithms only. Its
  * claims become a caller. The issuer's keys are fetched when one is needed that is not known, and kept.
  */
+import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { SCOPES, type Scope } from '@simmer/protocol/operations';
 import {
@@ -27,6 +28,9 @@ const COOLDOWN_MS = 10_000;
 /** Clocks differ. */
 const TOLERANCE_S = 5;
 const MAX_SUBJECT_LENGTH = 200;
+const HASH_LENGTH = 32;
+/** What a subject ends with that could not be taken as it is. */
+const HASHED = new RegExp(`~[0-9a-f]{${HASH_LENGTH}}$`);
 const DISCOVERY = '/.well-known/openid-configuration';
 
 export interface TokensOptions {
@@ -200,7 +204,14 @@ function textsIn(payload: JWTPayload, claim: string): string[] {
   return value.filter((word): word is string => typeof word === 'string');
 }
 
-/** Stands in logs and in keys that are joined by line feeds. */
+/**
+ * Stands in logs and in keys that are joined by line feeds. Different subjects stay different, for who is who decides whose
+ * idempotency key it is: one that is altered ends with a hash, and so does one that looks as if it were.
+ */
 function printable(text: string): string {
-  return text.slice(0, MAX_SUBJECT_LENGTH).replace(/[^\x20-\x7e]/g, '?');
+  const shown = text.slice(0, MAX_SUBJECT_LENGTH).replace(/[^\x20-\x7e]/g, '?');
+  if (shown === text && !HASHED.test(text)) return text;
+  // Not as UTF-8, in which every lone surrogate is the same.
+  const hash = createHash('sha256').update(Buffer.from(text, 'utf16le')).digest('hex');
+  return `${shown}~${hash.slice(0, HASH_LENGTH)}`;
 }
