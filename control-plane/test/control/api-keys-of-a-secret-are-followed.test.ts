@@ -58,6 +58,19 @@ t.test('one that stands by takes what is there, and makes none', async (t) => {
   t.ok(stored.text);
 });
 
+t.test('a Secret that is deleted takes its keys with it, until there is one again', async (t) => {
+  const { stored, lines, seen, secret, write } = setUp(t);
+  secret.watch();
+  await secret.lead();
+  const was = stored.text as string;
+  stored.text = undefined;
+  await eventually('none holds', () => seen.at(-1)?.length === 0);
+  t.equal(seen.length, 2, 'told once');
+  t.match(JSON.parse(lines.at(-1) as string), { level: 'warn', secret: 'keys' });
+  write(was);
+  await eventually('they hold again', () => seen.at(-1)?.length === 1);
+});
+
 t.test('what is wrong, or away, changes nothing, and is told once', async (t) => {
   const { stored, lines, seen, secret, write } = setUp(t);
   write(textOfApiKeyFile(one().file));

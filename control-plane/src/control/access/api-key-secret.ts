@@ -4,6 +4,7 @@
  *
  * Invariants:
  *  1. A version that is wrong, or an API server that does not answer, changes nothing: the keys before go on.
+ *  2. Where there is no Secret any more no key holds, and nobody is let in by one.
  */
 import type { Log } from '../log.ts';
 import { keysIn, type PepperedKey } from './api-key-files.ts';
@@ -69,9 +70,16 @@ export class ApiKeySecret {
   }
 
   private async apply(): Promise<void> {
-    const { secret, onKeys } = this.options;
+    const { secret, onKeys, name, log } = this.options;
     const found = await secret.read();
-    if (found === undefined || found.version === this.version || this.closed) return;
+    if (this.closed || (found?.version ?? '') === this.version) return;
+    if (found === undefined) {
+      // 2
+      this.version = '';
+      onKeys([]);
+      log.warn({ secret: name }, 'the Secret of API keys is gone: no key holds');
+      return;
+    }
     const keys = keysIn(found.files);
     this.version = found.version;
     onKeys(keys);
