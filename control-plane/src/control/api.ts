@@ -9,6 +9,7 @@ import {
 } from '@simmer/protocol/names';
 import { version } from '../config/config.ts';
 import { may } from '../shared/caller.ts';
+import { clip } from '../shared/clip.ts';
 import { FunctionCounters, MISSES, PLACEMENTS } from '../shared/counters.ts';
 import type { HttpRequestMessage, HttpResponseMessage, PodSnapshot } from '../shared/messages.ts';
 import { Documentation } from './documentation.ts';
@@ -48,7 +49,7 @@ export class Api {
     const route = ROUTE.exec(request.path);
     const [, collection, urlName, part] = route ?? [];
     if (collection === undefined) {
-      return this.fail(request, 'route_not_found', `There is no route ${request.path}.`);
+      return this.fail(request, 'route_not_found', `There is no route ${clip(request.path)}.`);
     }
     if (urlName === undefined) {
       const pools = this.sorted().filter((pool) => may(request.caller, [], pool.key));
@@ -60,7 +61,7 @@ export class Api {
     }
     const key = keyOfUrlName(urlName);
     if (key === undefined) {
-      const detail = `${JSON.stringify(urlName)} is not a function name.`;
+      const detail = `${JSON.stringify(clip(urlName))} is not a function name.`;
       return this.fail(request, 'invalid_function_name', detail);
     }
     // What this caller is not to see is answered as if it were not there.

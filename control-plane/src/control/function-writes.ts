@@ -16,6 +16,7 @@ import type { FunctionManifest, ManifestIssue } from '@simmer/protocol/manifest'
 import { functionKey, keyOfUrlName, urlNameOfKey } from '@simmer/protocol/names';
 import { type Accepts, type Registry, WriteRefused, type Written } from '@simmer/protocol/registry';
 import { may } from '../shared/caller.ts';
+import { clip } from '../shared/clip.ts';
 import type { HttpRequestMessage, HttpResponseMessage } from '../shared/messages.ts';
 import { MAX_WAIT_S, writeWaitMs } from '../shared/write-wait.ts';
 import type { Clock } from './clock.ts';
@@ -70,7 +71,7 @@ export class FunctionWrites {
       if (urlName === undefined) return await this.post(request, waitMs);
       const key = keyOfUrlName(urlName);
       if (key === undefined) {
-        const detail = `${JSON.stringify(urlName)} is not a function name.`;
+        const detail = `${JSON.stringify(clip(urlName))} is not a function name.`;
         return fail(request, 'invalid_function_name', detail);
       }
       if (request.method === 'DELETE') return await this.delete(request, key, urlName, waitMs);

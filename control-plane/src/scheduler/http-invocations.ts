@@ -11,6 +11,7 @@
 import type { Form, HeaderPairs } from '@simmer/protocol/frames';
 import { keyOfUrlName } from '@simmer/protocol/names';
 import { MAX_RETRIES } from '@simmer/protocol/retry';
+import { clip } from '../shared/clip.ts';
 import { type Access, Refused } from './access/access.ts';
 import type { Cors } from './access/cors.ts';
 import type { Gate } from './access/gate.ts';
@@ -27,7 +28,7 @@ import type { Idempotency } from './idempotency/idempotency.ts';
 import type { KeyedCall } from './idempotency/keyed-call.ts';
 import { type ExecutionIds, newTraceparent, traceparentOf } from './ids.ts';
 import { Invocation } from './invocation.ts';
-import { clip, refusalDetail, tooLarge } from './refusals.ts';
+import { refusalDetail, tooLarge } from './refusals.ts';
 import { copyOf, RequestBody } from './request-body.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { TurnBatch } from './turn-batch.ts';

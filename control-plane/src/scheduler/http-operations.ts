@@ -4,6 +4,7 @@
  */
 import { MAX_OPERATION_BODY_BYTES, type Operation } from '@simmer/protocol/operations';
 import { may } from '../shared/caller.ts';
+import { clip } from '../shared/clip.ts';
 import { writeWaitMs } from '../shared/write-wait.ts';
 import { type Access, Refused } from './access/access.ts';
 import type { Cors } from './access/cors.ts';
@@ -16,7 +17,7 @@ import { DeadLettersApi } from './dead-letters/dead-letters-api.ts';
 import { ExecutionsApi } from './executions/executions-api.ts';
 import { HttpReply } from './http-reply.ts';
 import type { ExecutionIds } from './ids.ts';
-import { clip, tooLarge } from './refusals.ts';
+import { tooLarge } from './refusals.ts';
 import { collect } from './request-body.ts';
 import { routeOf } from './routes.ts';
 import type { Scheduler } from './scheduler.ts';

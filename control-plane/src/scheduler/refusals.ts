@@ -1,5 +1,4 @@
 /** What is said of a request that is not taken, whichever way it came. */
-import { API_KEY_PREFIX, API_KEY_TEXT } from '@simmer/protocol/api-keys';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { FunctionState } from './function-state.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -23,10 +22,4 @@ export function refusalDetail(code: ErrorCode, fn: FunctionState, scheduler: Sch
     default:
       return `Of at most ${queue.maxLength} invocations ${fn.queue.length} wait, of at most ${queue.maxBytes} bytes ${fn.heldBytes} are held.`;
   }
-}
-
-/** A stranger's text, short enough to be shown, and without a key that came to stand in it by mistake. */
-export function clip(text: string): string {
-  const shown = text.replace(API_KEY_TEXT, `${API_KEY_PREFIX}...`);
-  return shown.length > 100 ? `${shown.slice(0, 100)}...` : shown;
 }

@@ -233,6 +233,8 @@ t.test('credentials', async (t) => {
   const { executionId } = await peer.next('accepted', 2);
   some.send({ type: 'subscribe', id: 3, executionId });
   t.equal((await some.problem(3)).code, 'execution_not_found');
+  peer.send({ type: 'invoke', id: 3, function: all });
+  t.match((await peer.problem(3)).detail, '"smr_..." is not a name');
 
   // One that is taken back holds no longer, though its socket was open before.
   keys.file = { ...keys.file, keys: keys.file.keys.filter(({ id }) => !all.includes(id)) };

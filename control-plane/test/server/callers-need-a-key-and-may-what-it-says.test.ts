@@ -152,6 +152,29 @@ t.test('no key is seen outside of the request that shows it', async (t) => {
   t.equal(line['caller'], `key:${key.split('_')[1]}`);
   const strayed = await simmer.request(`/nowhere/${key}`, { headers });
   t.equal(strayed.status, 404);
+  const misplaced: string[] = [];
+  for (const [method, path] of [
+    ...['GET', 'PUT', 'DELETE'].map((method) => [method, `/v1/functions/${key}`]),
+    ...['GET', 'DELETE'].map((method) => [method, `/v1/dead-letters/${key}`]),
+    ...[':invoke', ':enqueue'].map((verb) => ['POST', `/v1/functions/${key}${verb}`]),
+    ...['GET', 'DELETE'].map((method) => [method, `/v1/executions/${key}`]),
+    ...['executions', 'dead-letters'].map((list) => ['GET', `/v1/${list}?function=${key}`]),
+    ...[`/v1/executions/${key}/logs`, `/v1/pools/${key}`, `/fn/${key}/`].map((p) => ['GET', p]),
+    ...[`/v1/functions/${key}/callback-key`, `/v1/functions?wait=${key}`].map((p) => ['GET', p]),
+    ['POST', `/v1/dead-letters/${key}:replay`],
+  ] as [string, string][]) {
+    const answer = await simmer.request(path, {
+      method,
+      headers,
+      ...(method === 'PUT' && { body: '{}' }),
+    });
+    misplaced.push(answer.text);
+    t.notOk(answer.text.includes(secret), `${method} ${path.replace(key, 'KEY')}`);
+  }
+  t.ok(
+    misplaced.some((text) => text.includes('smr_...')),
+    'that there was one is told',
+  );
   const body = JSON.stringify({ input: {} });
   const queued = await simmer.request('/v1/functions/fn:enqueue', { headers, body });
   const kept = await simmer.request(`/v1/executions/${queued.json.executionId}?wait=5`, {

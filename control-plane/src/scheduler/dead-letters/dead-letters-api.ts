@@ -2,6 +2,7 @@
 import { keyOfUrlName, urlNameOfKey } from '@simmer/protocol/names';
 import type { Operation } from '@simmer/protocol/operations';
 import { may } from '../../shared/caller.ts';
+import { clip } from '../../shared/clip.ts';
 import type { ExecutionRequestPorts } from '../executions/executions-api.ts';
 import { EXECUTION_ID, JSON_TYPE, time, wholeNumber } from '../executions/view.ts';
 import type { DeadLetters, Replayed } from './dead-letters.ts';
@@ -102,7 +103,7 @@ export class DeadLettersApi {
       const detail = `Dead letter ${id} was kept by an earlier process, in memory.`;
       reply.failWith(requestId, '', 'lost_in_restart', detail);
     } else {
-      const detail = `There is no dead letter ${id.slice(0, 100)}.`;
+      const detail = `There is no dead letter ${clip(id)}.`;
       reply.failWith(requestId, '', 'dead_letter_not_found', detail);
     }
     return undefined;

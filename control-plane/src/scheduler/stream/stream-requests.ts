@@ -6,6 +6,7 @@ import type { ErrorCode } from '@simmer/protocol/errors';
 import type { HeaderPairs } from '@simmer/protocol/frames';
 import { keyOfUrlName } from '@simmer/protocol/names';
 import { MAX_RETRIES } from '@simmer/protocol/retry';
+import { clip } from '../../shared/clip.ts';
 import type { Gate, Refused } from '../access/gate.ts';
 import type { Known } from '../access/known.ts';
 import type { Executions } from '../executions/executions.ts';
@@ -69,10 +70,7 @@ export class StreamRequests {
     if (no !== undefined) return refuse(no.code, no.detail, no.retryAfterSeconds);
     if (fn === undefined) {
       if (key === undefined) {
-        return refuse(
-          'invalid_function_name',
-          `${JSON.stringify(name.slice(0, 100))} is not a name.`,
-        );
+        return refuse('invalid_function_name', `${JSON.stringify(clip(name))} is not a name.`);
       }
       return refuse('function_not_found', `There is no function ${name}.`);
     }
@@ -273,7 +271,7 @@ function badRequest({ method, path, headers }: ClientRequest): string | undefine
   if (!PATH.test(path)) return 'path: not a path that begins with a slash';
   for (const [name, value] of headers ?? []) {
     if (!HEADER_NAME.test(name) || !HEADER_VALUE.test(value)) {
-      return `headers: ${JSON.stringify(name.slice(0, 60))} is not one`;
+      return `headers: ${JSON.stringify(clip(name))} is not one`;
     }
   }
   return undefined;
