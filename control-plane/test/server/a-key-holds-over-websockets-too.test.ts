@@ -48,6 +48,26 @@ t.test('calls of one key on several sockets run once, whoever cancels or leaves'
   await simmer.quiet('default/fn');
 });
 
+t.test(
+  'an enqueue that is cancelled before it is accepted is told so, and its id is free',
+  async (t) => {
+    const peer = await StreamPeer.open(t, simmer.port, 'msgpack');
+    const call = { type: 'enqueue', function: 'fn' } as const;
+    for (const [id, key] of [
+      [1, { idempotencyKey: 'c' }],
+      [2, {}],
+    ] as const) {
+      peer.send({ ...call, id, ...key, input: '{', more: true });
+      peer.send({ type: 'cancel', id });
+      t.match(await peer.problem(id), { code: 'cancelled', detail: /by request/ });
+      peer.send({ ...call, id, ...key });
+      await peer.next('accepted', id);
+    }
+    t.equal(peer.count('error'), 2, 'each was told once');
+    await simmer.quiet('default/fn');
+  },
+);
+
 t.test('enqueued twice it is one execution', async (t) => {
   const runs = simmer.gate();
   const peer = await StreamPeer.open(t, simmer.port, 'msgpack');

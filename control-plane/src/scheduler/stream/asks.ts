@@ -39,12 +39,19 @@ export class EnqueueAsk implements OpenRequest, KeyedClient {
   grant(): void {}
 
   cancel(): void {
-    if (this.keyed !== null) this.keyed.clientGone();
-    else if (this.execution.isAsking) this.scheduler.clientGone(this.execution.invocation);
+    const { invocation } = this.execution;
+    if (this.keyed === null) {
+      if (this.execution.isAsking) this.scheduler.cancel(invocation);
+      return;
+    }
+    // First: what has gone is told nothing.
+    this.fail(invocation, 'cancelled', 'It was cancelled by request.');
+    this.keyed.clientGone();
   }
 
   gone(): void {
-    this.cancel();
+    if (this.keyed !== null) this.keyed.clientGone();
+    else if (this.execution.isAsking) this.scheduler.clientGone(this.execution.invocation);
   }
 
   // ---- KeyedClient -------------------------------------------------------------------------------------------------
