@@ -72,14 +72,14 @@ export class Connection implements Wire {
     try {
       exchange.send(this);
     } catch (error) {
-      this.open.delete(exchange.first.id);
+      this.drop(exchange.first.id);
       exchange.fail(error);
     }
   }
 
   /** Its caller has given it up. */
   forget(exchange: Exchange): void {
-    if (this.open.delete(exchange.first.id)) this.owner.ready(this);
+    if (this.drop(exchange.first.id)) this.owner.ready(this);
   }
 
   send(message: ClientMessage): void {
@@ -135,10 +135,16 @@ export class Connection implements Wire {
     if (exchange === undefined) return;
     const refused = !exchange.onMessage(message, this.state === 'leaving');
     if (!refused && !exchange.isDone) return;
-    this.open.delete(id);
-    if (this.open.size === 0) this.unwatch();
+    this.drop(id);
     if (refused) this.owner.refused(exchange);
     this.owner.ready(this);
+  }
+
+  /** False: it was not open. */
+  private drop(id: number): boolean {
+    const wasOpen = this.open.delete(id);
+    if (this.open.size === 0) this.unwatch();
+    return wasOpen;
   }
 
   private onClose(code: number, reason: string): void {

@@ -1,4 +1,5 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { mock } from 'node:test';
 import t, { type Test } from 'tap';
 import { eventually, Simmer } from '../../control-plane/test/server/simmer.ts';
 import { SimmerClient, SimmerError } from '../src/client.ts';
@@ -108,6 +109,24 @@ t.test('the client in Node', async (t) => {
       }),
       1,
     );
+  });
+
+  t.test('nothing is pinged once the last call was given up', async (t) => {
+    const one = client({ spelling: 'json' });
+    await one.invoke('fn');
+    const { send } = WebSocket.prototype;
+    const sent = t.capture(WebSocket.prototype, 'send', send);
+    mock.timers.enable({ apis: ['setInterval'] });
+    t.teardown(() => mock.timers.reset());
+    const types = () => sent().map(({ args: [data] }) => JSON.parse(String(data)).type);
+    const giver = new AbortController();
+    const given = one.invoke('fn', { wait: simmer.gate() }, { signal: giver.signal });
+    mock.timers.tick(20_000);
+    giver.abort();
+    await t.rejects(given);
+    t.same(types(), ['invoke', 'ping', 'cancel']);
+    mock.timers.tick(100_000);
+    t.same(types(), []);
   });
 
   t.test('a lost connection fails what has no key, and what has one is sent again', async (t) => {
