@@ -235,6 +235,9 @@ t.test('credentials', async (t) => {
   t.equal((await some.problem(3)).code, 'execution_not_found');
   peer.send({ type: 'invoke', id: 3, function: all });
   t.match((await peer.problem(3)).detail, '"smr_..." is not a name');
+  const request = { type: 'request', function: 'a', method: 'GET', path: '/' } as const;
+  peer.send({ ...request, id: 4, headers: [[`${all} `, '']] });
+  t.match((await peer.problem(4)).detail, '"smr_... " is not one');
 
   // One that is taken back holds no longer, though its socket was open before.
   keys.file = { ...keys.file, keys: keys.file.keys.filter(({ id }) => !all.includes(id)) };
@@ -272,6 +275,30 @@ t.test('tokens of an issuer, which are checked elsewhere first', async (t) => {
     return peer.closed;
   });
   t.equal(peer.closed?.code, 4401);
+});
+
+t.test('a token that is found good after the goodbye comes too late', async (t) => {
+  const issuer = await Issuer.start(t);
+  const keys = new KeyFile(t);
+  const key = keys.add();
+  const flags = [...issuer.flags, '--jwt-functions-claim', 'functions', '--api-keys', keys.path];
+  const simmer = await Simmer.start(t, [{ name: 'a' }], { flags });
+  const offer = `simmer.bearer.${Buffer.from(key).toString('base64url')}`;
+  const busy = await StreamPeer.open(t, simmer.port, 'msgpack', [offer]);
+  const [runs, wait] = [simmer.gate(), simmer.gate()];
+  busy.send({ type: 'invoke', id: 1, function: 'a', input: JSON.stringify({ runs, wait }) });
+  await eventually('it runs', () => simmer.runs(runs).length === 1);
+  issuer.mode = 'held';
+  const token = await issuer.token({ functions: ['default/*'] });
+  const late = refusal(simmer.port, { authorization: `Bearer ${token}` });
+  await eventually('the issuer is asked', () => issuer.heldRequests > 0);
+  simmer.child.kill('SIGTERM');
+  await busy.next('goaway');
+  issuer.release();
+  t.match(await late, { status: 503, json: { code: 'draining' } });
+  simmer.open(wait);
+  await busy.output(1);
+  t.equal(await simmer.exited, 0);
 });
 
 t.test('a socket is closed over silence, never over its age', async (t) => {

@@ -74,7 +74,7 @@ export class StreamServer {
   private upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t): void {
     const offered = protocolsOf(req);
     const chosen = chosenOf(offered);
-    const no = this.closedTo(chosen) ?? this.foreign(req);
+    const foreign = this.foreign(req);
     const credential = credentialOf(req, offered);
     const access = this.ports.gate.callerOf(credential.authorization, credential.apiKey);
     const binary = chosen === CLIENT_MSGPACK;
@@ -86,6 +86,8 @@ export class StreamServer {
     let gone = false;
     const admit = (known: Access): void => {
       if (gone) return;
+      // Only now: while a token was looked at, the goodbye may have been said.
+      const no = this.closedTo(chosen) ?? foreign;
       const refused = no ?? (known instanceof Refused ? known : undefined);
       if (refused !== undefined) {
         this.refuse(res, refused);
