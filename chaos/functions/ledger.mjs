@@ -1,6 +1,6 @@
 /**
  * The handlers' ledger: what ran, noted outside Simmer. A file for each process, a line for each fact, each written by one
- * write of its own, so that a process that is killed leaves whole lines. Times are of the machine's monotonic clock, the
+ * write of its own, so that a process that is killed leaves whole lines, save perhaps its last. Times are of the machine's monotonic clock, the
  * same for all processes, in milliseconds.
  */
 import { openSync, writeSync } from 'node:fs';

@@ -27,10 +27,13 @@ interface Fact {
   readonly outcome?: RunOutcome;
 }
 
-/** Runs in the order of their files. An attempt that was started twice gives two. @throws on a line that is none. */
+/**
+ * Runs in the order of their files. An attempt that was started twice gives two. @throws on a line that is none, but for the
+ * end of one that a kill cut off: Linux looks for it at each page that a write fills, so the last line may lack its end.
+ */
 export function readLedger(folder: string): Run[] {
   return readdirSync(folder).flatMap((name) =>
-    runsOf(readFileSync(join(folder, name), 'utf8').split('\n').filter(Boolean)),
+    runsOf(readFileSync(join(folder, name), 'utf8').split('\n').slice(0, -1)),
   );
 }
 

@@ -46,6 +46,17 @@ t.test('processes note what they run, each in its own file, by one clock', async
   );
 });
 
+t.test('a last line that a kill cut off is none', async (t) => {
+  const path = folder();
+  const fact = { executionId: 'x', attempt: 1, op: 'o', pid: 1, at: 5 };
+  const whole = `${JSON.stringify({ ...fact, type: 'start' })}\n`;
+  const file = join(path, '1-1');
+  writeFileSync(file, `${whole}${JSON.stringify({ ...fact, type: 'end' }).slice(0, 20)}`);
+  t.match(readLedger(path), [{ op: 'o', outcome: undefined }]);
+  writeFileSync(file, `${whole.slice(0, 20)}\n${whole}`);
+  t.throws(() => readLedger(path), SyntaxError, 'a broken one before others is');
+});
+
 t.test('one that is killed leaves what it had noted', async (t) => {
   const path = folder();
   const code = `
