@@ -87,7 +87,7 @@ t.test('an attempt that was started twice is two runs', async (t) => {
 
 t.test('what is no ledger is refused', async (t) => {
   const path = folder();
-  writeFileSync(join(path, '1'), '{"type":"start"');
+  writeFileSync(join(path, '1'), '{"type":"start"\n');
   t.throws(() => readLedger(path));
   t.throws(() => runsOf(['{"type":"end","executionId":"x","attempt":1}']), /before its start/);
 });
