@@ -1,6 +1,6 @@
 /**
- * Makes `dist/runtime.cjs`, the file that a pod runs, from `src/main.ts`; and `dist/validator.cjs`, which it loads where the function has
- * schemas, from `src/validator.ts`.
+ * Makes `dist/runtime.cjs`, the file that a pod runs, from `src/main.ts`; `dist/validator.cjs`, which it loads where the function has
+ * schemas, from `src/validator.ts`; and `dist/unpacker.cjs`, which it loads where its code is an archive, from `src/unpacker.ts`.
  *
  * CommonJS, because Node starts it about 30 ms sooner than the same file as an ES module, and without source maps or
  * native addons. What each choice gave is in docs/adr/0002-runtime-cold-start.md. Skipped when no input has changed.
@@ -10,7 +10,11 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const BUNDLES = { 'runtime.cjs': 'src/main.ts', 'validator.cjs': 'src/validator.ts' };
+const BUNDLES = {
+  'runtime.cjs': 'src/main.ts',
+  'validator.cjs': 'src/validator.ts',
+  'unpacker.cjs': 'src/unpacker.ts',
+};
 
 /**
  * ws asks for these when it is loaded and needs them only for `wss:` and for compression, which the link does not use.

@@ -26,7 +26,7 @@ FROM docker.io/library/node:22-bookworm-slim
 LABEL org.opencontainers.image.title="simmer runtime for Node" org.opencontainers.image.licenses="Apache-2.0"
 ENV NODE_ENV=production
 COPY LICENSE /simmer/LICENSE
-COPY --from=build /simmer/runtime/dist/runtime.cjs /simmer/runtime/dist/validator.cjs /simmer/
+COPY --from=build /simmer/runtime/dist/runtime.cjs /simmer/runtime/dist/validator.cjs /simmer/runtime/dist/unpacker.cjs /simmer/
 USER 1000:1000
 # The handler's path is relative to it.
 WORKDIR /function

@@ -20,6 +20,8 @@ export const RUNTIME_ENV = {
   capacity: 'SIMMER_CAPACITY',
   /** Milliseconds that a draining pod gives what it runs on SIGTERM. */
   graceMs: 'SIMMER_GRACE_MS',
+  /** Folder in which the pod may make one for code that comes as an archive; the system's for temporary files where absent. */
+  scratch: 'SIMMER_SCRATCH',
   /** `1`: exit when standard input closes, so that no child outlives its control plane. */
   exitWithStdin: 'SIMMER_EXIT_WITH_STDIN',
 } as const;

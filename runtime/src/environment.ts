@@ -1,4 +1,5 @@
 /** The pod's settings, read once from the environment that its launcher made. No other module reads `process.env`. */
+import { tmpdir } from 'node:os';
 import { MAX_TOKEN_CHARS } from '@simmer/protocol/limits';
 import { RUNTIME_ENV } from '@simmer/protocol/runtime-environment';
 
@@ -21,6 +22,8 @@ export interface Settings {
   readonly handler: string | undefined;
   readonly capacity: number;
   readonly graceMs: number;
+  /** Folder below which code that comes as an archive is unpacked. */
+  readonly scratch: string;
   readonly exitWithStdin: boolean;
 }
 
@@ -54,6 +57,7 @@ export function readSettings(env: Environment): Settings {
         : text(env, RUNTIME_ENV.handler, Number.POSITIVE_INFINITY),
     capacity: integer(env, RUNTIME_ENV.capacity, 1, MAX_CAPACITY, DEFAULT_CAPACITY),
     graceMs: integer(env, RUNTIME_ENV.graceMs, 0, MAX_GRACE_MS, DEFAULT_GRACE_MS),
+    scratch: env[RUNTIME_ENV.scratch] || tmpdir(),
     exitWithStdin: flag(env, RUNTIME_ENV.exitWithStdin),
   };
 }

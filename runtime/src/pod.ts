@@ -94,7 +94,7 @@ export class Pod implements LinkOwner {
     if (receiving === undefined || !receiving.add(frame)) return false;
     if (!frame.end) return true;
     this.state = { kind: 'loading' };
-    this.await(receiving.load());
+    this.await(receiving.load(this.settings.scratch));
     return true;
   }
 

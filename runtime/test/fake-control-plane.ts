@@ -126,8 +126,12 @@ export class PodConnection {
   }
 
   /** Sends a function's code as `specialize` and `code`, in pieces of this size; returns its digest. */
-  specialize(source: string, options: Partial<Specialize> = {}, pieceBytes = 65_536): string {
-    const bytes = Buffer.from(source);
+  specialize(
+    source: string | Uint8Array,
+    options: Partial<Specialize> = {},
+    pieceBytes = 65_536,
+  ): string {
+    const bytes = Buffer.from(source as string);
     const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
     this.send({
       kind: 'specialize',

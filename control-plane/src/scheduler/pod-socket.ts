@@ -13,6 +13,7 @@
  *      bounded by the pod's slots.
  *  P3. A body over INLINE_BODY_BYTES is sent in pieces as the pod grants credit, a piece of each such body in turn, so
  *      none holds up another, a ping or a cancel. The pod's chunks are held to the credit it was granted.
+ *      Code goes a few pieces a turn, while less than CODE_HIGH_WATER_BYTES are buffered (code-pump.ts).
  *  P4. A missed pong means lost only where the pod had nothing to run when it was pinged and still has not: a handler may
  *      rightly block its event loop.
  *  P5. Bytes that are no frame, and frames that the state does not allow, end the socket and the pod.
@@ -33,6 +34,7 @@ import {
 } from '@simmer/protocol/frames';
 import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
 import type { FunctionSource } from '@simmer/protocol/registry';
+import type { CodeTaker } from './code-pump.ts';
 import type { Invocation } from './invocation.ts';
 import type { Pod, PodLink } from './pod.ts';
 import type { HeldHello } from './pod-lifecycle.ts';
@@ -44,6 +46,8 @@ import type { WebSocket } from './uws.ts';
 /** Each stream's first credit, both ways: a few pieces, so that a grant's round trip does not stall a local transfer. */
 export const WINDOW_BYTES = 262_144;
 const HIGH_WATER_BYTES = 1_048_576;
+/** Less than for bodies: what is written behind it, a ping or a call, waits for that to be read. */
+const CODE_HIGH_WATER_BYTES = 262_144;
 /** A process that dialled says who it is at once. */
 const HELLO_TIMEOUT_MS = 5_000;
 /** How far a hello may be ahead of its pod's watch event: the API server is seldom a second late. */
@@ -60,6 +64,12 @@ interface BodySender {
   credit: number;
 }
 
+interface CodeSender {
+  readonly digest: string;
+  readonly bytes: Uint8Array;
+  offset: number;
+}
+
 // The socket whose message is read, and the one that is written to: two functions for all save each socket two closures,
 // which with a thousand pods are four thousand cache lines. Neither is entered again before it returns.
 let reading: PodSocket;
@@ -67,7 +77,7 @@ const takeFrame = (frame: Frame | undefined): boolean => reading.take(frame);
 let sending: PodSocket;
 const sendMessage = (message: Uint8Array): void => sending.sendMessage(message);
 
-export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushable {
+export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushable, CodeTaker {
   // What every call touches stands together.
   private readonly ws: WebSocket<unknown>;
   private readonly scheduler: Scheduler;
@@ -81,6 +91,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
   private queued = false;
   /** Made for the first large body: of a thousand pods most never see one. */
   private senders: Map<number, BodySender> | null = null;
+  private code: CodeSender | null = null;
   private awaitingPong = false;
   private idleWhenPinged = false;
   private nonce = 0;
@@ -220,6 +231,21 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
   /** The kernel took what was buffered: there is room for more pieces. */
   onDrain(): void {
     if (this.senders !== null && this.senders.size > 0) this.markDirty();
+    if (this.code !== null) this.batch.code.add(this);
+  }
+
+  sendPiece(): boolean {
+    const { code, ws } = this;
+    if (code === null || ws.getBufferedAmount() > CODE_HIGH_WATER_BYTES) return false;
+    // What announces it goes first.
+    this.sendOut();
+    const { digest, bytes, offset } = code;
+    const piece = bytes.subarray(offset, offset + INLINE_BODY_BYTES);
+    code.offset += piece.length;
+    const end = code.offset === bytes.length;
+    if (end) this.code = null;
+    ws.send(encode({ kind: 'code', digest, offset, bytes: piece, end }), true);
+    return !end;
   }
 
   // ---- reading -----------------------------------------------------------------------------------------------------
@@ -304,13 +330,12 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
       digest,
       limits: [['capacity', String(pod.capacity)]],
     });
-    let offset = 0;
-    do {
-      const piece = bytes.subarray(offset, offset + INLINE_BODY_BYTES);
-      const end = offset + piece.length === bytes.length;
-      this.send({ kind: 'code', digest, offset, bytes: piece, end });
-      offset += piece.length;
-    } while (offset < bytes.length);
+    if (bytes.length <= INLINE_BODY_BYTES) {
+      this.send({ kind: 'code', digest, offset: 0, bytes, end: true });
+      return;
+    }
+    this.code = { digest, bytes, offset: 0 };
+    this.batch.code.add(this);
   }
 
   /** HeldHello: the backend has told of its uid. */
@@ -422,6 +447,8 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
     this.state = { kind: 'closed' };
     this.out = [];
     this.senders = null;
+    this.code = null;
+    this.batch.code.delete(this);
     this.scheduler.wheel.clear(this);
   }
 

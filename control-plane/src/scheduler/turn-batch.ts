@@ -5,12 +5,17 @@
  *
  * Pods are written before clients: the next result is on its way while answers are written.
  */
+import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
+import { CodePump } from './code-pump.ts';
+
 export interface Flushable {
   /** Writes what it has gathered, corked. */
   flush(): void;
 }
 
 export class TurnBatch {
+  /** Code on its way to pods, which gives way to all of these. */
+  readonly code = new CodePump(INLINE_BODY_BYTES);
   private links: Flushable[] = [];
   private replies: Flushable[] = [];
   private scheduled = false;

@@ -77,6 +77,7 @@ t.test('a child knows who it is, and nothing else of ours', async (t) => {
       SIMMER_HANDLER: join(baseDir, 'src/handler.mjs'),
       SIMMER_CAPACITY: '7',
       SIMMER_GRACE_MS: '1234',
+      SIMMER_SCRATCH: join(tmpdir(), `simmer-pod-${request.podId}`),
       SIMMER_EXIT_WITH_STDIN: '1',
     },
   });

@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
-import { CLOSE } from '@simmer/protocol/frames';
+import { decodeEach, encode } from '@simmer/protocol/codec';
+import { CLOSE, type Frame } from '@simmer/protocol/frames';
+import { PROTOCOL_VERSION, SUBPROTOCOL } from '@simmer/protocol/limits';
 import type { FunctionSource } from '@simmer/protocol/registry';
 import t from 'tap';
+import { WebSocket } from 'ws';
 import { Plane, RuntimePod } from './plane.ts';
 import { PodPeer } from './pod-peer.ts';
 import { eventually, request, Simmer } from './simmer.ts';
@@ -23,6 +26,50 @@ t.test('a pod without a handler becomes the function', async (t) => {
   await plane.serving('fn');
   const answer = await request(plane.port, '/v1/functions/fn:invoke', { body: '{"input":3}' });
   t.same(answer.json.output, { got: 3, pid: process.child.pid });
+});
+
+const MIB = 1_048_576;
+
+t.test('large code waits for who reads it, and nobody else waits for that', async (t) => {
+  const plane = await Plane.start(t);
+  const large = sourceOf(`//${'x'.repeat(32 * MIB)}`);
+  plane.define('large', {}, large);
+  plane.define('fn', {}, sourceOf(LONG));
+  const [slow, quick] = [plane.expect('large'), plane.expect('fn')];
+  for (const pod of [slow, quick]) plane.identify(pod);
+
+  const ws = new WebSocket(plane.podAddress, SUBPROTOCOL);
+  t.teardown(() => ws.terminate());
+  const frames: Frame[] = [];
+  ws.on('message', (data: Buffer) => {
+    decodeEach(data, (frame) => frame !== undefined && frames.push(frame) > 0);
+  });
+  await new Promise((resolve) => ws.once('open', resolve));
+  ws.pause();
+  ws.send(
+    encode({
+      ...{ kind: 'hello', version: PROTOCOL_VERSION, credential: slow.credential, uid: slow.uid },
+      ...{ proof: '', bootId: 'slow', runtime: 'peer', runtimeVersion: '1', capacity: 1 },
+      inFlight: 0,
+    }),
+  );
+  const [pod] = plane.core.functions.get('default/large')?.pods ?? [];
+  await eventually('its hello is taken', () => pod?.link !== null);
+  RuntimePod.start(t, plane.podAddress, quick, {}, null);
+  await plane.serving('fn');
+  const answer = await request(plane.port, '/v1/functions/fn:invoke', { body: '{"input":3}' });
+  t.equal(answer.status, 200);
+  const link = pod?.link as unknown as { readonly ws: { getBufferedAmount(): number } };
+  t.ok(link.ws.getBufferedAmount() < MIB, 'what is not read is not copied');
+
+  ws.resume();
+  const last = await eventually('the last piece', () =>
+    frames.find((f) => f.kind === 'code' && f.end),
+  );
+  const pieces = frames.filter((f) => f.kind === 'code');
+  t.equal(last, pieces.at(-1));
+  const bytes = Buffer.concat(pieces.map((f) => f.bytes));
+  t.equal(createHash('sha256').update(bytes).digest('hex'), large.digest);
 });
 
 t.test('it is told again only by who does not know that it has it', async (t) => {

@@ -9,9 +9,12 @@
  *  1. Every pod whose launch resolved gives `started` once and then `exited` once.
  *  2. A child never outlives this process: its standard input is a pipe that closes with us (through the spawner, which
  *     ends with us too), whereupon it exits.
- *  3. A child gets the base environment, its function's `env` and what tells it who it is; nothing else of ours.
+ *  3. What a child unpacked of its code is removed with it, also where it was killed.
+ *  4. A child gets the base environment, its function's `env` and what tells it who it is; nothing else of ours.
  */
-import { resolve } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type {
   Backend,
@@ -48,6 +51,8 @@ interface Child {
   /** Settles its launch, until it runs. */
   launch: { accept(): void; reject(error: SimmerError): void } | undefined;
   readonly lastWords: LastWords;
+  /** Folder below which it may unpack its code. */
+  readonly scratch: string;
   /** Set once it was asked to end: when force is used. */
   kill: { readonly at: number; readonly timer?: NodeJS.Timeout } | undefined;
 }
@@ -102,6 +107,7 @@ export class ProcessBackend implements Backend {
         pod: { podId, kind, functionKey, label: '', revision },
         launch: { accept, reject },
         lastWords: new LastWords(),
+        scratch: scratchOf(podId),
         kill: undefined,
       });
       const env = this.environmentOf(request);
@@ -172,6 +178,7 @@ export class ProcessBackend implements Backend {
     const child = this.children.get(podId);
     if (!child) return;
     this.forget(podId);
+    void rm(child.scratch, { recursive: true, force: true }).catch(() => {}); // 3
     this.listener({ type: 'exited', podId, reason: `${how}${child.lastWords.suffix}`, at }); // 1
   }
 
@@ -184,7 +191,7 @@ export class ProcessBackend implements Backend {
   private environmentOf(request: LaunchRequest): Record<string, string> {
     const { spec, baseDir } = request;
     return {
-      ...this.options.environment, // 3
+      ...this.options.environment, // 4
       ...Object.fromEntries(spec.env.map((e) => [e.name, e.value ?? ''])),
       [RUNTIME_ENV.address]: request.address,
       [RUNTIME_ENV.podUid]: request.podId,
@@ -196,10 +203,16 @@ export class ProcessBackend implements Backend {
       }),
       [RUNTIME_ENV.capacity]: String(spec.concurrency),
       [RUNTIME_ENV.graceMs]: String(spec.graceMs),
+      [RUNTIME_ENV.scratch]: scratchOf(request.podId),
       ...(this.options.ca !== undefined && { [RUNTIME_ENV.ca]: this.options.ca }),
       [RUNTIME_ENV.exitWithStdin]: '1',
     };
   }
+}
+
+/** Nobody else's: ids of pods hold that of this process, which is random. */
+function scratchOf(podId: string): string {
+  return join(tmpdir(), `simmer-pod-${podId}`);
 }
 
 function refusal(reason: string): SimmerError {
