@@ -130,6 +130,7 @@ async function serve(config: Config): Promise<void> {
     maxTimeoutMs: config.maxTimeoutMs,
     streamHeartbeatMs: config.streamHeartbeatMs,
     corsOrigins: config.corsOrigins,
+    maxBundleBytes: config.maxBundleBytes,
     ...(tls && { tls }),
   });
 

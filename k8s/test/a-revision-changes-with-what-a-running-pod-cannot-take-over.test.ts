@@ -34,8 +34,10 @@ function contents(values: Readonly<Record<string, string>> = {}): KnownContents 
 function registered(given: KubeObject, known = contents(), stockImage = 'stock:1') {
   const checked = checkObject(given);
   if (!checked.ok) throw new Error(JSON.stringify(checked.issues));
-  return register(checked, 'u', known, { stockImage }) as RegisteredFunction;
+  return register(checked, 'u', known, { stockImage, bundles: NONE }) as RegisteredFunction;
 }
+
+const NONE = { get: () => undefined };
 
 const READS = {
   env: [

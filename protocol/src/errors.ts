@@ -266,6 +266,37 @@ export const ERRORS = {
     title: 'The registry cannot be written now',
     help: 'The API server cannot be reached, or the folder of functions cannot be written. Whether the change was made is uncertain: `GET` the function, and try again.',
   },
+  // ---- code ----
+  invalid_bundle: {
+    status: 400,
+    title: 'The code cannot be used',
+    help: 'It is neither a module in UTF-8 nor a gzipped tar; or the archive is broken, grows over its bounds, holds a link, a path that leads out of it or a native addon (which needs an image), or lacks the module that `spec.handler` names. The detail says which.',
+  },
+  digest_mismatch: {
+    status: 400,
+    title: 'The bytes are not those of the digest',
+    help: "The body's SHA-256 is not the one in `Content-Digest`: it was changed on its way, or the header is not as RFC 9530 has it.",
+  },
+  unsupported_media_type: {
+    status: 415,
+    title: 'Not a kind of code',
+    help: 'The `Content-Type` must be `text/javascript` or `application/javascript` for one module, `application/gzip` for a gzipped tar.',
+  },
+  code_not_found: {
+    status: 404,
+    title: 'The function has no code here',
+    help: 'Its code is a file beside its manifest or stands in its image; or it is not in force, as `spec.source` names what is not there.',
+  },
+  code_store_full: {
+    status: 507,
+    title: 'No room for more code',
+    help: 'What functions name fills `code-store-max-bytes`. Delete functions, or raise the limit.',
+  },
+  code_store_unavailable: {
+    status: 503,
+    title: 'Code cannot be stored',
+    help: 'The folder `code-store` is not configured, read-only or full; the detail says which. Nothing was changed.',
+  },
   // ---- the attempt ----
   function_error: {
     status: 500,

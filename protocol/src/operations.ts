@@ -18,8 +18,11 @@ export interface Operation {
   /** The caller needs one of these. Empty: nothing. */
   readonly scopes: readonly Scope[];
   readonly by: AnsweredBy;
-  /** A request body is read, up to MAX_OPERATION_BODY_BYTES; that of an invocation is the function's matter. */
-  readonly takesBody?: true;
+  /**
+   * A request body is read, up to MAX_OPERATION_BODY_BYTES, or where it is code the configured `max-bundle-bytes`; that of an invocation is
+   * the function's matter.
+   */
+  readonly takesBody?: true | 'code';
 }
 
 /** A manifest with its code, at most. */
@@ -54,6 +57,14 @@ export const OPERATIONS: readonly Operation[] = [
     scopes: ['write'],
     by: 'control',
     takesBody: true,
+  },
+  { method: 'GET', path: '/v1/functions/{name}/code', scopes: ['read'], by: 'control' },
+  {
+    method: 'PUT',
+    path: '/v1/functions/{name}/code',
+    scopes: ['write'],
+    by: 'control',
+    takesBody: 'code',
   },
   { method: 'DELETE', path: '/v1/functions/{name}', scopes: ['write'], by: 'control' },
   { method: 'GET', path: '/v1/pools', scopes: ['read'], by: 'control' },

@@ -2,9 +2,9 @@
 import { type ErrorCode, SimmerError } from './errors.ts';
 import type { FunctionManifest, ManifestIssue } from './manifest.ts';
 
-/** A function's code, as its pods get it over their sockets. */
+/** A function's code, as its pods get it over their sockets: one module, or an archive (bundle.ts). */
 export interface FunctionSource {
-  /** Name of the module: its suffix says how it is to be read (.js, .mjs, .cjs, .ts). */
+  /** Name of the module: its suffix says how it is to be read (.js, .mjs, .cjs, .ts). Of an archive: its path there. */
   readonly entry: string;
   /** SHA-256 of the bytes, hex. */
   readonly digest: string;
@@ -50,8 +50,32 @@ export interface Registry {
    * @throws {WriteRefused}
    */
   put(write: FunctionWrite): Promise<Written>;
+  /** A function as it is stored, in force or not; undefined where there is none. @throws {WriteRefused} */
+  current(key: string): Promise<FunctionDocument | undefined>;
+  /** Looks once more at a function that is stored as it is to be: what it names may have come. */
+  lookAgain(key: string): Promise<Written>;
   /** Removes a function; false where there is none. @throws {WriteRefused} */
   remove(key: string, accepts: Accepts): Promise<boolean>;
+}
+
+/** Where uploaded code is kept; `spec.source.bundle` names it. */
+export interface Bundles {
+  /** The bytes of this digest (`sha256:<hex>`), which nobody changes; undefined where there are none. */
+  get(digest: string): Uint8Array | undefined;
+}
+
+/** What `spec.source.bundle` stands for, or why it stands for nothing. */
+export function bundleOf(
+  bundles: Bundles,
+  digest: string,
+  entry: string,
+): FunctionSource | ManifestIssue {
+  const bytes = bundles.get(digest);
+  if (bytes === undefined) {
+    const reason = `${digest} is not in the store of code: upload it by PUT /v1/functions/{name}/code`;
+    return { field: 'spec.source.bundle', reason };
+  }
+  return { entry, digest: digest.slice('sha256:'.length), bytes };
 }
 
 /** A Function's manifest as it is stored: checked, but with nothing filled in that its author left out. */

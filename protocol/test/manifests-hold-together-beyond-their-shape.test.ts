@@ -66,7 +66,7 @@ t.test('source is inline or in a ConfigMap, and its name has a default', async (
   });
   t.equal(resolved.ok && (resolved.manifest as FunctionManifest).spec.handler, 'handler.js');
   t.same(issues({ source: { configMap: { name: 'code', key: 'handler.ts' } } }), ['accepted']);
-  const both = 'spec.source: must hold exactly one of inline, configMap';
+  const both = 'spec.source: must hold exactly one of inline, configMap, bundle, folder';
   t.same(issues({ source: {} }), [both]);
   t.same(issues({ source: { inline: 'x', configMap: { name: 'code', key: 'k' } } }), [both]);
   t.same(issues({ source: { inline: 'x'.repeat(262_144) } }), ['accepted']);

@@ -76,6 +76,7 @@ export async function assemble(
       bootId: 'bench',
       maxTimeoutMs: 60_000,
       streamHeartbeatMs: 20_000,
+      maxBundleBytes: 1_048_576,
     },
   );
   const { port } = await ingress.listen(uws);

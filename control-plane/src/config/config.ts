@@ -3,7 +3,7 @@
  * default. Nothing else reads the environment, save environment.ts for what children inherit.
  */
 import { readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse as parseYaml } from 'yaml';
 import { renderHelp } from './document.ts';
@@ -89,6 +89,11 @@ export interface Config {
   readonly deadLettersMax: number;
   readonly deadLettersMaxBytes: number;
   readonly deadLettersTotalBytes: number;
+  /** Absolute path of the folder of uploaded code; '' : by the registry (codeStoreOf). */
+  readonly codeStore: string;
+  readonly codeStoreMaxBytes: number;
+  /** Largest code of one function. */
+  readonly maxBundleBytes: number;
   /** Largest X-Timeout-Ms. */
   readonly maxTimeoutMs: number;
   /** Longest header block of a request. */
@@ -123,7 +128,7 @@ class OptionError extends Error {}
 
 /** Paths, made absolute from where they were given. */
 const PATHS: ReadonlySet<keyof Config> = new Set([
-  ...(['functions', 'apiKeys', 'jwtJwks', 'tlsCert', 'tlsKey'] as const),
+  ...(['functions', 'codeStore', 'apiKeys', 'jwtJwks', 'tlsCert', 'tlsKey'] as const),
 ]);
 
 const BY_NAME = new Map(OPTIONS.map((o) => [o.name, o]));
@@ -341,6 +346,13 @@ function checkTogether(config: Config): void {
     }
     ports.set(address, name);
   }
+}
+
+/** The folder of uploaded code; '' where there is none. */
+export function codeStoreOf(config: Pick<Config, 'codeStore' | 'functions' | 'registry'>): string {
+  if (config.codeStore !== '' || config.registry !== 'folder') return config.codeStore;
+  // Where no manifests are looked for.
+  return join(config.functions, '.simmer', 'code');
 }
 
 /** Whether callers have to show who they are. */

@@ -530,6 +530,27 @@ export const OPTIONS: readonly Option[] = [
     'Memory for the dead letters of all functions.',
   ),
   option(
+    'code-store',
+    'codeStore',
+    folder,
+    '',
+    'Folder that keeps uploaded code; it must survive a restart. By default `.simmer/code` in the folder `functions`; none with the registry `kubernetes`, where it is the mount of a volume.',
+  ),
+  option(
+    'code-store-max-bytes',
+    'codeStoreMaxBytes',
+    bytes(MIB, 1_024 * GIB),
+    GIB,
+    'Size of the store of uploaded code. What no function names goes first, the longest unused before others.',
+  ),
+  option(
+    'max-bundle-bytes',
+    'maxBundleBytes',
+    bytes(KIB, 256 * MIB),
+    50 * MIB,
+    "Largest code of a function that is uploaded or read from a folder, as it is sent to its pods. It is held in memory while the function's manifest names it.",
+  ),
+  option(
     'max-timeout-ms',
     'maxTimeoutMs',
     milliseconds(1, DAY_MS),

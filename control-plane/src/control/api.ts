@@ -13,8 +13,8 @@ import { clip } from '../shared/clip.ts';
 import { FunctionCounters, MISSES, PLACEMENTS } from '../shared/counters.ts';
 import type { HttpRequestMessage, HttpResponseMessage, PodSnapshot } from '../shared/messages.ts';
 import { Documentation } from './documentation.ts';
-import { etagOf } from './function-writes.ts';
 import { isComing, isLeaving, type Pod, type Pool } from './pools/pool.ts';
+import { etagOf } from './write-answers.ts';
 
 export interface ApiOptions {
   readonly pools: {

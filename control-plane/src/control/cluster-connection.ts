@@ -10,6 +10,7 @@ import { type ControlPlaneKeys, ensureKeys } from '@simmer/k8s/keys/keys';
 import { LeaderElection } from '@simmer/k8s/lease/election';
 import { KubernetesRegistry } from '@simmer/k8s/registry/registry';
 import { StatusWriter } from '@simmer/k8s/status/writer';
+import type { Bundles } from '@simmer/protocol/registry';
 import type { Config } from '../config/config.ts';
 import type { ControlThreadData } from '../shared/messages.ts';
 import type { KeySecret } from './access/api-key-secret.ts';
@@ -19,7 +20,11 @@ import type { Log } from './log.ts';
 const RETRY_MS = 1_000;
 
 /** @throws {Error} with a message for a person */
-export async function connect({ config }: ControlThreadData, log: Log): Promise<Cluster> {
+export async function connect(
+  { config }: ControlThreadData,
+  log: Log,
+  bundles: Bundles,
+): Promise<Cluster> {
   const api = Api.load();
   const { namespaces, runtimeImage } = config;
   const election = config.instance === '' ? undefined : electionOf(api, config, log);
@@ -31,6 +36,7 @@ export async function connect({ config }: ControlThreadData, log: Log): Promise<
           namespaces,
           log,
           stockImage: runtimeImage,
+          bundles,
           mayWrite,
           cleanUp: async (key, uid) => backend?.cleanUp(key, uid),
         })

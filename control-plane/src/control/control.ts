@@ -9,8 +9,8 @@
 import type { PoolStatus } from '@simmer/k8s/status/pool-status';
 import type { Backend } from '@simmer/protocol/backend';
 import { readEnvelope } from '@simmer/protocol/envelope';
-import type { Registry, RegistrySnapshot } from '@simmer/protocol/registry';
-import { version } from '../config/config.ts';
+import type { Bundles, Registry, RegistrySnapshot } from '@simmer/protocol/registry';
+import { codeStoreOf, version } from '../config/config.ts';
 import { FunctionCounters, OTHER_SLOT, ProcessCounters } from '../shared/counters.ts';
 import type {
   ControlThreadData,
@@ -34,6 +34,8 @@ import { type CallbackParts, createCallbacks } from './callbacks/create.ts';
 import { readCallbackSecret } from './callbacks/signing.ts';
 import { systemClock } from './clock.ts';
 import type { Cluster } from './cluster.ts';
+import { FunctionCode } from './code/function-code.ts';
+import { CodeStore } from './code/store.ts';
 import { FunctionWrites } from './function-writes.ts';
 import { createLog, type Log, type LogSink } from './log.ts';
 import { ManagementServer, type Readiness } from './management.ts';
@@ -58,7 +60,7 @@ export interface ControlOptions {
   readonly command: Command;
   readonly podEnvironment: Readonly<Record<string, string>>;
   /** Connects to Kubernetes, where the configuration asks for it. */
-  readonly connect: (data: ControlThreadData, log: Log) => Promise<Cluster>;
+  readonly connect: (data: ControlThreadData, log: Log, bundles: Bundles) => Promise<Cluster>;
 }
 
 /** What there is once it is known which functions and pods to keep. */
@@ -69,6 +71,7 @@ interface Parts {
   readonly api: Api;
   readonly callbacks: CallbackParts;
   readonly writes: FunctionWrites;
+  readonly code: FunctionCode;
 }
 
 export class Control {
@@ -79,6 +82,7 @@ export class Control {
   private state: 'connecting' | 'standby' | 'reading' | 'running' | 'draining' = 'connecting';
   private parts: Parts | undefined;
   private cluster: Cluster | undefined;
+  private readonly store: CodeStore;
   private callbackSecret: Uint8Array | undefined;
   private readonly apiKeys: ApiKeys;
   /** null: JWTs are not taken. */
@@ -98,6 +102,12 @@ export class Control {
     this.apiKeys = new ApiKeys(options.send);
     this.tokens = tokensOf(config, this.log);
     this.files = this.watchedFiles(config);
+    this.store = new CodeStore({
+      folder: codeStoreOf(config),
+      maxBytes: config.codeStoreMaxBytes,
+      inUse: () => bundlesOf(this.parts?.keeper.pools() ?? []),
+      log: this.log,
+    });
     const metrics = new Metrics({
       memory: counters,
       version: version(),
@@ -167,7 +177,7 @@ export class Control {
     const { cluster } = this;
     if (usesCluster(config) && cluster === undefined) {
       try {
-        this.cluster = await this.options.connect(this.options.data, this.log);
+        this.cluster = await this.options.connect(this.options.data, this.log, this.store);
       } catch (error) {
         return this.failStart(`kubernetes: ${(error as Error).message}`);
       }
@@ -247,6 +257,8 @@ export class Control {
       new FolderRegistry({
         root: config.functions,
         log,
+        bundles: this.store,
+        maxBundleBytes: config.maxBundleBytes,
         isLocal: (spec) => (spec.backend ?? config.backends[0]) === 'process',
       });
     const callbacks = createCallbacks({
@@ -261,7 +273,8 @@ export class Control {
     });
     const show = (pool: Pool) => api.functionDetail(pool);
     const writes = new FunctionWrites({ registry, pools: keeper, show, clock: systemClock, log });
-    return { backends, keeper, registry, api, callbacks, writes };
+    const code = new FunctionCode({ registry, pools: keeper, writes, store: this.store });
+    return { backends, keeper, registry, api, callbacks, writes, code };
   }
 
   /** A message from the scheduler. */
@@ -319,10 +332,14 @@ export class Control {
     }
   }
 
-  private async answer({ api, writes }: Parts, request: HttpRequestMessage): Promise<void> {
-    this.options.send(
-      FunctionWrites.takes(request) ? await writes.answer(request) : api.answer(request),
-    );
+  private async answer(parts: Parts, request: HttpRequestMessage): Promise<void> {
+    const { api, writes, code } = parts;
+    const answering = FunctionCode.takes(request)
+      ? code.answer(request)
+      : FunctionWrites.takes(request)
+        ? writes.answer(request)
+        : api.answer(request);
+    this.options.send(await answering);
   }
 
   private async verify({ requestId, token }: VerifyTokenMessage): Promise<void> {
@@ -424,6 +441,16 @@ function tokensOf(config: ControlThreadData['config'], log: Log): Tokens | null 
     functionsClaim: config.jwtFunctionsClaim,
     log,
   });
+}
+
+/** Digests of uploaded code that functions in force name. */
+function bundlesOf(pools: Iterable<Pool>): ReadonlySet<string> {
+  const named = new Set<string>();
+  for (const { registered } of pools) {
+    const { bundle } = registered.manifest.spec.source ?? {};
+    if (bundle !== undefined) named.add(bundle);
+  }
+  return named;
 }
 
 function usesCluster(config: ControlThreadData['config']): boolean {

@@ -10,19 +10,26 @@
  *  1. What was stored stays stored, whatever the answer: a function that does not serve is answered so, and kept.
  *  2. The scheduler hears of the change before the answer does: its messages come in order.
  */
-import { createHash } from 'node:crypto';
-import { type ErrorCode, problem } from '@simmer/protocol/errors';
+import type { ErrorCode } from '@simmer/protocol/errors';
+import { SimmerError } from '@simmer/protocol/errors';
 import type { FunctionManifest, ManifestIssue } from '@simmer/protocol/manifest';
-import { functionKey, keyOfUrlName, urlNameOfKey } from '@simmer/protocol/names';
-import { type Accepts, type Registry, WriteRefused, type Written } from '@simmer/protocol/registry';
-import { may } from '../shared/caller.ts';
-import { clip } from '../shared/clip.ts';
+import { functionKey, urlNameOfKey } from '@simmer/protocol/names';
+import { type Registry, WriteRefused, type Written } from '@simmer/protocol/registry';
 import type { HttpRequestMessage, HttpResponseMessage } from '../shared/messages.ts';
-import { MAX_WAIT_S, writeWaitMs } from '../shared/write-wait.ts';
 import type { Clock } from './clock.ts';
 import { functionOf, type GivenFunction } from './function-body.ts';
 import type { Log } from './log.ts';
 import { isComing, isCurrent, type Pool } from './pools/pool.ts';
+import {
+  acceptsOf,
+  etagOf,
+  fail,
+  mustCover,
+  namedIn,
+  notFound,
+  respond,
+  waitMsOf,
+} from './write-answers.ts';
 
 /** How often a write that waits looks: short beside what a pod takes to get ready. */
 const LOOK_MS = 20;
@@ -60,22 +67,23 @@ export class FunctionWrites {
   }
 
   /** Never rejects. */
-  async answer(request: HttpRequestMessage): Promise<HttpResponseMessage> {
+  answer(request: HttpRequestMessage): Promise<HttpResponseMessage> {
+    return this.guarded(request, async () => {
+      const waitMs = waitMsOf(request);
+      if (request.method === 'POST') return this.post(request, waitMs);
+      const { key, urlName } = namedIn(request);
+      if (request.method === 'DELETE') return this.delete(request, key, urlName, waitMs);
+      return this.put(request, key, waitMs);
+    });
+  }
+
+  /** What `work` answers, or why nothing was done. Never rejects. */
+  async guarded(
+    request: HttpRequestMessage,
+    work: () => Promise<HttpResponseMessage>,
+  ): Promise<HttpResponseMessage> {
     try {
-      const waitMs = writeWaitMs(request.query);
-      if (waitMs === undefined) {
-        const detail = `wait must be true, false or a whole number of seconds up to ${MAX_WAIT_S}.`;
-        return fail(request, 'invalid_query', detail);
-      }
-      const [urlName] = request.path.split('/').slice(3);
-      if (urlName === undefined) return await this.post(request, waitMs);
-      const key = keyOfUrlName(urlName);
-      if (key === undefined) {
-        const detail = `${JSON.stringify(clip(urlName))} is not a function name.`;
-        return fail(request, 'invalid_function_name', detail);
-      }
-      if (request.method === 'DELETE') return await this.delete(request, key, urlName, waitMs);
-      return await this.put(request, key, waitMs);
+      return await work();
     } catch (error) {
       return this.refused(request, error as Error);
     }
@@ -133,8 +141,20 @@ export class FunctionWrites {
     mustCover(request, key);
     const write = { document, manifest, mayReplace, accepts: acceptsOf(request) };
     const written = await this.options.registry.put(write);
+    this.log(request, key, `function ${written.created ? 'created' : 'replaced'} by request`);
+    return this.serve(request, manifest, written, waitMs);
+  }
+
+  /** The answer to what was written, once it serves, fails, or the time has passed. */
+  async serve(
+    request: HttpRequestMessage,
+    manifest: FunctionManifest,
+    written: Written,
+    waitMs: number,
+  ): Promise<HttpResponseMessage> {
+    const { name, namespace } = manifest.metadata;
+    const key = functionKey(namespace, name);
     const { created } = written;
-    this.log(request, key, `function ${created ? 'created' : 'replaced'} by request`);
     const progress = await this.follow(waitMs, () => this.progressOf(key, written));
     const headers: [string, string][] = [['etag', etagOf(manifest)]];
     if (created) headers.push(['location', `/v1/functions/${urlNameOfKey(key)}`]);
@@ -199,9 +219,9 @@ export class FunctionWrites {
   }
 
   private refused(request: HttpRequestMessage, error: Error): HttpResponseMessage {
-    const { code, message } = error as WriteRefused;
+    const { code, message } = error as SimmerError;
     const { executionId, method, path } = request;
-    if (!(error instanceof WriteRefused)) {
+    if (!(error instanceof SimmerError)) {
       this.options.log.error({ executionId, err: error }, `${method} ${path} failed: ${message}`);
       return fail(request, 'internal_error', 'The log has a line with this execution id.');
     }
@@ -209,10 +229,10 @@ export class FunctionWrites {
     if (OPERATORS.has(code)) {
       this.options.log.warn({ executionId, code }, `${method} ${path} refused: ${message}`);
     }
-    return fail(request, code, message, error.issues);
+    return fail(request, code, message, error instanceof WriteRefused ? error.issues : []);
   }
 
-  private log({ executionId, caller }: HttpRequestMessage, key: string, message: string): void {
+  log({ executionId, caller }: HttpRequestMessage, key: string, message: string): void {
     this.options.log.info({ function: key, executionId, caller: caller.id }, message);
   }
 }
@@ -223,35 +243,9 @@ const OPERATORS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'registry_read_only',
   'registry_unavailable',
   'write_refused',
+  'code_store_full',
+  'code_store_unavailable',
 ]);
-
-/** Changes with whatever of the function a PUT can change. */
-export function etagOf(manifest: FunctionManifest): string {
-  return `"${createHash('sha256').update(canonical(manifest)).digest('hex').slice(0, 16)}"`;
-}
-
-/** JSON with sorted names: the API server sorts them, people do not. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_, part: unknown) => {
-    if (typeof part !== 'object' || part === null || Array.isArray(part)) return part;
-    return Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)));
-  });
-}
-
-/** @throws where the caller may not write this function, whether it is there or not */
-function mustCover({ caller }: HttpRequestMessage, key: string): void {
-  if (may(caller, ['write'], key)) return;
-  const detail = `The credentials do not cover writes of ${urlNameOfKey(key)}.`;
-  throw new WriteRefused('forbidden', detail);
-}
-
-/** RFC 9110, 13.1.1: `*` is whatever there is. */
-function acceptsOf({ ifMatch }: HttpRequestMessage): Accepts {
-  if (ifMatch === '') return () => true;
-  const tags = ifMatch.split(',').map((tag) => tag.trim());
-  return (current) =>
-    current !== undefined && (tags.includes('*') || tags.includes(etagOf(current)));
-}
 
 function namesOf(key: string) {
   const slash = key.indexOf('/');
@@ -260,31 +254,4 @@ function namesOf(key: string) {
     namespace: key.slice(0, slash),
     urlName: urlNameOfKey(key),
   };
-}
-
-function notFound(request: HttpRequestMessage, urlName: string): HttpResponseMessage {
-  return fail(request, 'function_not_found', `There is no function ${urlName}.`);
-}
-
-function fail(
-  request: HttpRequestMessage,
-  code: ErrorCode,
-  detail: string,
-  issues: readonly ManifestIssue[] = [],
-): HttpResponseMessage {
-  const { executionId } = request;
-  const body = problem(code, detail, { executionId, ...(issues.length > 0 && { issues }) });
-  const answer = respond(request, body.status, body);
-  return { ...answer, contentType: 'application/problem+json' };
-}
-
-function respond(
-  { requestId }: HttpRequestMessage,
-  status: number,
-  value: object | '',
-  headers: readonly [string, string][] = [],
-): HttpResponseMessage {
-  const contentType = value === '' ? '' : 'application/json';
-  const body = value === '' ? '' : `${JSON.stringify(value)}\n`;
-  return { type: 'http-response', requestId, status, contentType, headers, body };
 }

@@ -19,7 +19,7 @@ const control = new Control({
   command: nodeRuntime(),
   podEnvironment: podBaseEnvironment(),
   // Loaded only where it is asked for: the Kubernetes client costs half a second and 90 MB.
-  connect: async (data, log) => (await import('./cluster-connection.ts')).connect(data, log),
+  connect: async (...given) => (await import('./cluster-connection.ts')).connect(...given),
 });
 port.on('message', (message: ToControl) => control.onMessage(message));
 await control.start();

@@ -1,8 +1,10 @@
 /** Rare requests of the public port: handed to the control thread by message, answered when it answers. */
 import type { HeaderPairs } from '@simmer/protocol/frames';
+import { INLINE_BODY_BYTES } from '@simmer/protocol/limits';
 import type { Caller } from '../shared/caller.ts';
 import type { HttpResponseMessage, PodSnapshot, ToControl } from '../shared/messages.ts';
 import type { HttpReply } from './http-reply.ts';
+import type { Answered } from './reply.ts';
 import { TimerNode, type TimingWheel } from './timing-wheel.ts';
 
 /** The control thread answers from memory; past this (beside what a write may wait) it hangs, and /healthz says so too. */
@@ -22,6 +24,8 @@ export interface AdminRequest {
   readonly contentType: string;
   /** '' where there is none. */
   readonly ifMatch: string;
+  /** RFC 9530; '' likewise. */
+  readonly contentDigest: string;
   /** How long its answer may wait for what it is to tell: 0 for what is answered at once. */
   readonly waitMs: number;
   /** null where the operation takes none. */
@@ -32,17 +36,54 @@ class Pending extends TimerNode {
   readonly executionId: string;
   readonly reply: HttpReply;
   readonly waits: boolean;
+  readonly done: () => void;
   private readonly expire: () => void;
-  constructor(executionId: string, reply: HttpReply, waits: boolean, expire: () => void) {
+  constructor(
+    executionId: string,
+    reply: HttpReply,
+    waits: boolean,
+    done: () => void,
+    expire: () => void,
+  ) {
     super();
     this.executionId = executionId;
     this.reply = reply;
     this.waits = waits;
+    this.done = done;
     this.expire = expire;
   }
   onTimer(): void {
     this.expire();
   }
+}
+
+/** How much of a large answer waits for its client at once. */
+const WINDOW_BYTES = 262_144;
+/** No invocation's answer. */
+const UNTRIED = { traceparent: '', attempts: 0, partBytes: 0 } as const;
+
+/** As the client takes it: written at once it would be copied whole, and hold up every call meanwhile. */
+function answerInPieces(
+  reply: HttpReply,
+  answered: Answered,
+  status: number,
+  headers: HeaderPairs,
+  body: Uint8Array,
+): void {
+  let at = 0;
+  let ended = false;
+  const send = (bytes: number): void => {
+    const end = Math.min(at + bytes, body.length);
+    for (; at < end; at += INLINE_BODY_BYTES) {
+      const piece = body.subarray(at, Math.min(at + INLINE_BODY_BYTES, body.length));
+      reply.chunk(answered, piece, send);
+    }
+    if (at < body.length || ended) return;
+    ended = true;
+    reply.end(answered, null);
+  };
+  reply.head(answered, status, headers);
+  send(WINDOW_BYTES);
 }
 
 export class AdminRequests {
@@ -66,16 +107,18 @@ export class AdminRequests {
     this.podSnapshot = podSnapshot;
   }
 
-  forward(reply: HttpReply, request: AdminRequest): void {
+  /** `answered` is called once the request's body is needed no more. */
+  forward(reply: HttpReply, request: AdminRequest, answered: () => void): void {
     const executionId = request.requestId;
     const waits = request.waitMs > 0;
     if (this.pending.size >= MAX_PENDING || (waits && this.waiting >= MAX_WAITING)) {
       const detail = 'Too many requests wait for the control thread.';
       reply.failWith(executionId, '', 'overloaded', detail, { retryAfterSeconds: 1 });
+      answered();
       return;
     }
     const requestId = ++this.last;
-    const pending = new Pending(executionId, reply, waits, () => {
+    const pending = new Pending(executionId, reply, waits, answered, () => {
       this.take(requestId);
       const detail = 'The control thread did not answer.';
       reply.failWith(executionId, '', 'internal_error', detail);
@@ -83,11 +126,11 @@ export class AdminRequests {
     this.pending.set(requestId, pending);
     if (waits) this.waiting++;
     this.wheel.set(pending, this.now() + request.waitMs + ANSWER_TIMEOUT_MS);
-    const { caller, method, path, query, contentType, ifMatch, body } = request;
+    const { caller, method, path, query, contentType, ifMatch, contentDigest, body } = request;
     const pods = path.startsWith('/v1/pools') ? this.podSnapshot() : [];
     this.post({
       ...{ type: 'http-request', requestId, executionId, caller, method, path, query },
-      ...{ contentType, ifMatch, body, pods },
+      ...{ contentType, ifMatch, contentDigest, body, pods },
     });
   }
 
@@ -97,7 +140,13 @@ export class AdminRequests {
     this.wheel.clear(pending);
     const { status, contentType, body } = message;
     const headers = message.headers as HeaderPairs | undefined;
-    pending.reply.answer(pending.executionId, '', status, contentType, body, headers);
+    const { executionId, reply } = pending;
+    if (typeof body === 'string') {
+      reply.answer(executionId, '', status, contentType, body, headers);
+    } else {
+      const all: HeaderPairs = [...(headers ?? []), ['content-type', contentType]];
+      answerInPieces(reply, { id: executionId, ...UNTRIED }, status, all, body);
+    }
   }
 
   private take(requestId: number): Pending | undefined {
@@ -105,6 +154,7 @@ export class AdminRequests {
     if (pending === undefined) return undefined;
     this.pending.delete(requestId);
     if (pending.waits) this.waiting--;
+    pending.done();
     return pending;
   }
 }

@@ -18,11 +18,14 @@ import { ExecutionsApi } from './executions/executions-api.ts';
 import { HttpReply } from './http-reply.ts';
 import type { ExecutionIds } from './ids.ts';
 import { tooLarge } from './refusals.ts';
-import { collect } from './request-body.ts';
+import { collect, collectShared } from './request-body.ts';
 import { routeOf } from './routes.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { TurnBatch } from './turn-batch.ts';
 import type { HttpRequest, HttpResponse } from './uws.ts';
+
+/** Of the largest code, that may be on their way at once: each is held in memory until it is answered. */
+const UPLOADS = 4;
 
 export class HttpOperations {
   private readonly scheduler: Scheduler;
@@ -33,6 +36,9 @@ export class HttpOperations {
   private readonly cors: Cors | null;
   private readonly batch: TurnBatch;
   private readonly ids: ExecutionIds;
+  private readonly maxBundleBytes: number;
+  /** Of code that is received, or was handed over and is not answered. */
+  private codeBytes = 0;
 
   constructor(
     core: Core,
@@ -42,6 +48,7 @@ export class HttpOperations {
     batch: TurnBatch,
     ids: ExecutionIds,
     bootId: string,
+    maxBundleBytes: number,
   ) {
     this.scheduler = core.scheduler;
     this.admin = admin;
@@ -51,6 +58,7 @@ export class HttpOperations {
     this.cors = cors;
     this.batch = batch;
     this.ids = ids;
+    this.maxBundleBytes = maxBundleBytes;
   }
 
   /** Whether it was a preflight: a browser asks what a page may send, without credentials. No handler is asked. */
@@ -103,13 +111,15 @@ export class HttpOperations {
     }
     const access = operation.scopes.length === 0 ? KNOWN_ANYONE : this.gate.callerOfRequest(req);
     const query = req.getQuery() ?? '';
-    const contentType = operation.takesBody === true ? req.getHeader('content-type') : '';
-    const length = operation.takesBody === true ? Number(req.getHeader('content-length') || 0) : 0;
+    const { takesBody } = operation;
+    const contentType = takesBody ? req.getHeader('content-type') : '';
+    const length = takesBody ? Number(req.getHeader('content-length') || 0) : 0;
+    const contentDigest = takesBody === 'code' ? req.getHeader('content-digest') : '';
     const writes = operation.by === 'control' && operation.method !== 'GET';
     const ifMatch = writes ? req.getHeader('if-match') : '';
     const waitMs = writes ? (writeWaitMs(query) ?? 0) : 0;
     const refuse = (no: Refused): void => reply.refuse(requestId, '', no);
-    const answer = (known: Known, body: Uint8Array | null): void => {
+    const answer = (known: Known, body: Uint8Array | null, answered = (): void => {}): void => {
       const { caller } = known;
       if (operation.by === 'executions' || operation.by === 'dead-letters') {
         const onGone = (callback: () => void): void => {
@@ -120,15 +130,33 @@ export class HttpOperations {
         void api.answer(ports, operation, parameter, query);
       } else {
         const request = { requestId, caller, method, path, query, contentType, ifMatch, waitMs };
-        this.admin.forward(reply, { ...request, body });
+        this.admin.forward(reply, { ...request, contentDigest, body }, answered);
       }
     };
     // Whether the operation is allowed at all is told before its body is waited for, where it is known.
     const checked = this.checked(access, operation);
     if (checked instanceof Refused) refuse(checked);
-    else if (operation.takesBody !== true)
-      whenKnown(checked, refuse, (known) => answer(known, null));
-    else {
+    else if (takesBody === undefined) whenKnown(checked, refuse, (known) => answer(known, null));
+    else if (takesBody === 'code') {
+      const release = this.holdCode(length);
+      if (release === undefined) {
+        const detail = 'Too much code is being uploaded.';
+        reply.failWith(requestId, '', 'overloaded', detail, { retryAfterSeconds: 1 });
+        return;
+      }
+      gone = release;
+      collectShared(res, length, this.maxBundleBytes, (body) => {
+        gone = () => {};
+        const no = (refused: Refused): void => {
+          release();
+          refuse(refused);
+        };
+        whenKnown(checked, no, (known) => {
+          if (body !== undefined) answer(known, body, release);
+          else no(new Refused('payload_too_large', tooLarge(this.maxBundleBytes)));
+        });
+      });
+    } else {
       collect(res, length, MAX_OPERATION_BODY_BYTES, (body) => {
         whenKnown(checked, refuse, (known) => {
           const max = MAX_OPERATION_BODY_BYTES;
@@ -137,6 +165,18 @@ export class HttpOperations {
         });
       });
     }
+  }
+
+  /** Room for code of this length, or of any where it is not told (0); what gives it back, once. Undefined: there is none. */
+  private holdCode(length: number): (() => void) | undefined {
+    const bytes = length === 0 ? this.maxBundleBytes : Math.min(length, this.maxBundleBytes);
+    if (this.codeBytes + bytes > UPLOADS * this.maxBundleBytes) return undefined;
+    this.codeBytes += bytes;
+    let held = true;
+    return () => {
+      if (held) this.codeBytes -= bytes;
+      held = false;
+    };
   }
 
   /** The caller, if it may ask for this operation at all: what it may of a function is for the one who answers. */

@@ -30,6 +30,8 @@ export interface IngressSettings {
   readonly streamHeartbeatMs: number;
   /** Of pages that may read answers: `scheme://host[:port]`, or `*`. */
   readonly corsOrigins?: readonly string[];
+  /** Of code that is uploaded. */
+  readonly maxBundleBytes: number;
   /** Absent: plain HTTP. */
   readonly tls?: TlsFiles;
 }
@@ -56,12 +58,14 @@ export class Ingress {
     ids: ExecutionIds,
     settings: IngressSettings,
   ) {
-    const { bootId, maxTimeoutMs, streamHeartbeatMs: heartbeatMs } = settings;
+    const { bootId, maxTimeoutMs, maxBundleBytes, streamHeartbeatMs: heartbeatMs } = settings;
     const { scheduler, functions, executions, idempotency } = core;
     this.settings = settings;
     this.cors = Cors.of(settings.corsOrigins ?? []);
     this.invocations = new HttpInvocations(core, gate, this.cors, batch, ids, maxTimeoutMs);
-    this.operations = new HttpOperations(core, admin, gate, this.cors, batch, ids, bootId);
+    this.operations = new HttpOperations(
+      ...([core, admin, gate, this.cors, batch, ids, bootId, maxBundleBytes] as const),
+    );
     this.streams = new StreamServer({
       ...{ scheduler, functions, executions, idempotency, gate, batch, ids },
       ...{ bootId, maxTimeoutMs, heartbeatMs, cors: this.cors },

@@ -35,11 +35,51 @@ export class RequestBody {
   }
 }
 
+/** Beyond what has come: a system call for each piece would cost more than what it holds. */
+const GROWTH_BYTES = 1_048_576;
+
 /** A body that came in one piece; small ones share a slab. */
 export function copyOf(chunk: ArrayBuffer): Uint8Array {
   const body = Buffer.allocUnsafe(chunk.byteLength);
   body.set(new Uint8Array(chunk));
   return body;
+}
+
+/**
+ * A large body that goes to the other thread: straight into memory that both share, which grows as it comes, so that it is neither joined
+ * nor copied here. What a client announces and does not send costs nothing.
+ */
+export function collectShared(
+  res: HttpResponse,
+  declared: number,
+  max: number,
+  done: (body: Uint8Array | undefined) => void,
+): void {
+  if (declared > max) {
+    done(undefined);
+    return;
+  }
+  // ES2024, which Node has and the types of ES2023 do not.
+  const Growable = SharedArrayBuffer as unknown as new (
+    bytes: number,
+    options: { maxByteLength: number },
+  ) => SharedArrayBuffer & { grow(bytes: number): void };
+  const memory = new Growable(0, { maxByteLength: max });
+  let length = 0;
+  let finished = false;
+  res.onData((chunk, isLast) => {
+    if (finished) return;
+    const end = length + chunk.byteLength;
+    finished = isLast || end > max;
+    if (end > max) {
+      done(undefined);
+      return;
+    }
+    if (end > memory.byteLength) memory.grow(Math.min(max, end + GROWTH_BYTES));
+    new Uint8Array(memory, length, chunk.byteLength).set(new Uint8Array(chunk));
+    length = end;
+    if (isLast) done(new Uint8Array(memory, 0, length));
+  });
 }
 
 /** Calls back once: with the whole body, or undefined where it is over `max`; never where the client goes before. */

@@ -165,7 +165,8 @@ export interface HttpResponseMessage {
   /** '' where there is no body. */
   readonly contentType: string;
   readonly headers?: readonly (readonly [name: string, value: string])[];
-  readonly body: string;
+  /** Bytes: of memory that the threads share, and nobody changes. */
+  readonly body: string | Uint8Array;
 }
 
 /** Every pod has ended: the scheduler may end the process. */
@@ -360,7 +361,8 @@ export interface HttpRequestMessage {
   readonly contentType: string;
   /** Of a write; '' where there is none. */
   readonly ifMatch: string;
-  /** null where the operation takes none. */
+  readonly contentDigest: string;
+  /** null where the operation takes none. That of code is memory which the threads share. */
   readonly body: Uint8Array | null;
   readonly pods: readonly PodSnapshot[];
 }

@@ -105,11 +105,12 @@ function setUp() {
       caller: ANYONE,
       contentType: '',
       ifMatch: '',
+      contentDigest: '',
       body: null,
       pods,
     });
     t.match(answer, { type: 'http-response', requestId: 42 });
-    return { ...answer, body: JSON.parse(answer.body) };
+    return { ...answer, body: JSON.parse(answer.body as string) };
   };
   return { get };
 }

@@ -27,7 +27,8 @@ async function setUp(t: Test, files: Record<string, string> = {}, prepare = (_ro
     writeFileSync(join(root, name), text);
   }
   prepare(root);
-  const registry = new FolderRegistry({ root, log: memoryLog().log });
+  const bundles = new Map<string, Uint8Array>();
+  const registry = new FolderRegistry({ root, log: memoryLog().log, bundles });
   t.teardown(async () => {
     await registry.close();
     chmodSync(root, 0o755);
@@ -38,7 +39,7 @@ async function setUp(t: Test, files: Record<string, string> = {}, prepare = (_ro
   const last = () => snapshots.at(-1) as RegistrySnapshot;
   const names = () => last().functions.map((f) => f.key);
   const text = (name: string) => readFileSync(join(root, name), 'utf8');
-  return { root, registry, snapshots, last, names, text, namespace: 'default' };
+  return { root, registry, snapshots, last, names, text, bundles, namespace: 'default' };
 }
 
 const yes = () => true;

@@ -12,7 +12,9 @@ import type { Test } from 'tap';
 import { until } from './fakes.ts';
 
 export interface WriteSubject {
-  readonly registry: Pick<Registry, 'put' | 'remove'>;
+  readonly registry: Pick<Registry, 'put' | 'remove' | 'current' | 'lookAgain'>;
+  /** What its `bundles` has, from now on. */
+  readonly bundles: Map<string, Uint8Array>;
   readonly namespace: string;
   /** What the registry told last. */
   last(): RegistrySnapshot;
@@ -101,6 +103,47 @@ export async function registryWriteContract(t: Test, setUp: (t: Test) => Promise
     await until('it is gone', () => find('a') === undefined);
     t.ok(find('b'));
     t.equal(await registry.remove(`${namespace}/nobody`, yes), false);
+  });
+
+  await t.test('what is stored can be read, in force or not', async (t) => {
+    const { put, taken, registry, namespace } = await start(t);
+    const key = `${namespace}/a`;
+    t.equal(await registry.current(key), undefined);
+    await taken(await put('a', code('1', { maxReplicas: 3 })));
+    const current = await registry.current(key);
+    t.match(current, {
+      apiVersion: 'simmer.dev/v1alpha1',
+      kind: 'Function',
+      metadata: { name: 'a', namespace, labels: { team: 'a' } },
+      spec: code('1', { maxReplicas: 3 }),
+    });
+    await registry.remove(key, yes);
+    await until('it is gone', async () => (await registry.current(key)) === undefined);
+  });
+
+  await t.test('code may come after the manifest that names it', async (t) => {
+    const { put, find, registry, namespace, bundles } = await start(t);
+    const [before, later] = ['a', 'b'].map((digit) => `sha256:${digit.repeat(64)}`) as [
+      string,
+      string,
+    ];
+    bundles.set(before, Buffer.from('before'));
+    const first = await put('a', { source: { bundle: before }, handler: 'a.mjs' });
+    await until('it is taken', () => first.taken() === true);
+    t.match(find('a')?.source, { entry: 'a.mjs', digest: 'a'.repeat(64) });
+
+    const second = await put('a', { source: { bundle: later }, handler: 'a.mjs' });
+    await until('it is looked at', () => second.taken() !== false);
+    t.match(second.taken(), [
+      { field: 'spec.source.bundle', reason: /not in the store of code: upload/ },
+    ]);
+    t.equal(find('a')?.source?.digest, 'a'.repeat(64), 'what it was goes on');
+    t.match(await registry.current(`${namespace}/a`), { spec: { source: { bundle: later } } });
+
+    bundles.set(later, Buffer.from('later'));
+    const again = await registry.lookAgain(`${namespace}/a`);
+    await until('it is taken', () => again.taken() === true);
+    t.match(find('a')?.source, { digest: 'b'.repeat(64), bytes: bundles.get(later) });
   });
 
   await t.test('of writers at the same time the last one wins, whole', async (t) => {

@@ -109,12 +109,18 @@ t.test('from the first scan to the last pod', async (t) => {
     caller: ANYONE,
     contentType: '',
     ifMatch: '',
+    contentDigest: '',
     body: null,
     pods: [],
   });
   const { status, body } = await s.get('http-response');
   t.equal(status, 200);
-  t.match(JSON.parse(body), { name: 'f', live: 2, jobs: 1, pods: [{ id: podId, label }, {}] });
+  t.match(JSON.parse(body as string), {
+    name: 'f',
+    live: 2,
+    jobs: 1,
+    pods: [{ id: podId, label }, {}],
+  });
 
   s.write('g.json', manifest('g', {}));
   t.match(await s.get('functions', 2), { upsert: [{ key: 'default/g' }], remove: [] });

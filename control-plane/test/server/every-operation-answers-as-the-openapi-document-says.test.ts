@@ -136,6 +136,27 @@ const WALK: Readonly<Record<string, Calls>> = {
       code: 'precondition_failed',
     }),
   ],
+  putCode: () => [
+    call('PUT /v1/functions/made/code', 200, {
+      body: 'export default () => 1;',
+      headers: { 'content-type': 'text/javascript' },
+    }),
+    call('PUT /v1/functions/made/code', 415, { body: '', code: 'unsupported_media_type' }),
+    call('PUT /v1/functions/made/code', 400, {
+      body: '',
+      headers: { 'content-type': 'text/javascript' },
+      code: 'invalid_bundle',
+    }),
+    call('PUT /v1/functions/none/code', 404, {
+      body: 'x',
+      headers: { 'content-type': 'text/javascript' },
+      code: 'function_not_found',
+    }),
+  ],
+  getCode: () => [
+    call('GET /v1/functions/made/code', 200),
+    call('GET /v1/functions/none/code', 404, { code: 'function_not_found' }),
+  ],
   deleteFunction: () => [
     call('DELETE /v1/functions/made', 204),
     call('DELETE /v1/functions/made', 404, { code: 'function_not_found' }),

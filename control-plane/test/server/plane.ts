@@ -108,6 +108,7 @@ export class Plane {
     );
     const ingress = new Ingress(core, admin, plane.gate, batch, plane.ids, {
       ...{ host, port: 0, bootId: name, maxTimeoutMs: 60_000, streamHeartbeatMs },
+      maxBundleBytes: 2 ** 20,
       ...(clientTls && { tls: clientTls }),
     });
     plane.ingress = ingress;

@@ -18,6 +18,8 @@ import type { ManifestIssue } from '@simmer/protocol/manifest';
 import { functionKey, warmPoolName } from '@simmer/protocol/names';
 import type {
   Accepts,
+  Bundles,
+  FunctionDocument,
   FunctionWrite,
   RefusedManifest,
   RegisteredFunction,
@@ -42,6 +44,8 @@ export interface KubernetesRegistryOptions {
   readonly log: KubeLog;
   /** The image of functions that name none: part of their revision. */
   readonly stockImage: string;
+  /** Uploaded code. */
+  readonly bundles: Bundles;
   /** False while another control plane may lead: then nothing is written. */
   readonly mayWrite?: () => boolean;
   /** Removes what was made for a deleted object, by key and UID, before its name is free. */
@@ -119,6 +123,17 @@ export class KubernetesRegistry implements Registry {
   remove(key: string, accepts: Accepts): Promise<boolean> {
     const slash = key.indexOf('/');
     return this.writes.remove(key.slice(0, slash), key.slice(slash + 1), accepts);
+  }
+
+  async current(key: string): Promise<FunctionDocument | undefined> {
+    const slash = key.indexOf('/');
+    return this.writes.current(key.slice(0, slash), key.slice(slash + 1));
+  }
+
+  async lookAgain(key: string): Promise<Written> {
+    this.look();
+    const object = this.object(key);
+    return { created: false, taken: () => (object ? this.taken(key, object) : false) };
   }
 
   private taken(key: string, { metadata }: KubeObject): ReturnType<Written['taken']> {
@@ -236,8 +251,9 @@ export class KubernetesRegistry implements Registry {
   private enter(object: KubeObject, contents: Contents, given: Entry | undefined): Entry {
     const { uid = '', labels, annotations } = object.metadata;
     const contentsVersion = contents.version;
-    // Of a thousand functions one changes at a time.
-    if (given?.object === object && given.contentsVersion === contentsVersion) return given;
+    // Of a thousand functions one changes at a time; and the code that one lacks may have come.
+    const isKnown = given?.object === object && given.contentsVersion === contentsVersion;
+    if (isKnown && given.issues.length === 0) return given;
     const before = given?.uid === uid ? given : undefined;
     const words = JSON.stringify([object['spec'], labels, annotations]);
     const checked = before?.words === words ? before.checked : checkObject(object);
@@ -246,8 +262,7 @@ export class KubernetesRegistry implements Registry {
       return { uid, object, contentsVersion, words, checked, registered, issues };
     };
     if (!checked.ok) return refuse(checked.issues);
-    const { stockImage } = this.options;
-    const registered = register(checked, uid, contents, { stockImage });
+    const registered = register(checked, uid, contents, this.options);
     if (!('key' in registered)) return refuse([registered]);
     const unchanged =
       before?.registered?.revision === registered.revision &&

@@ -7,7 +7,12 @@ import {
   resolveManifest,
 } from '@simmer/protocol/manifest';
 import { functionKey, warmPoolKey, warmPoolName } from '@simmer/protocol/names';
-import type { FunctionSource, RegisteredFunction } from '@simmer/protocol/registry';
+import {
+  type Bundles,
+  bundleOf,
+  type FunctionSource,
+  type RegisteredFunction,
+} from '@simmer/protocol/registry';
 import { asFunction } from '@simmer/protocol/warm-pool';
 import { type KubeObject, WARM_POOLS } from '../api/api.ts';
 import type { Reference } from './references.ts';
@@ -60,6 +65,7 @@ export function keyOf({ kind, metadata }: KubeObject): string {
 export interface RegisterOptions {
   /** What a function without an image runs; pods of another one are replaced. */
   readonly stockImage: string;
+  readonly bundles: Bundles;
 }
 
 /** What it is with the present contents; or why it cannot be served as it stands. */
@@ -76,7 +82,7 @@ export function register(
     if (reason !== undefined) return { field: 'spec', reason: `reads ${kind} ${name}: ${reason}` };
   }
   const given = spec.source !== undefined && warmPoolName(key) === undefined;
-  const source = given ? sourceOf(spec, contents) : undefined;
+  const source = given ? sourceOf(spec, contents, options.bundles) : undefined;
   if (source && 'field' in source) return source;
   const digests = references.map((r) => [r.kind, r.name, r.key ?? null, contents.digest(r)]);
   return {
@@ -89,8 +95,16 @@ export function register(
   };
 }
 
-function sourceOf(spec: FunctionSpec, contents: KnownContents): FunctionSource | ManifestIssue {
-  const { inline, configMap } = spec.source ?? {};
+function sourceOf(
+  spec: FunctionSpec,
+  contents: KnownContents,
+  bundles: Bundles,
+): FunctionSource | ManifestIssue {
+  const { inline, configMap, bundle, folder } = spec.source ?? {};
+  if (bundle !== undefined) return bundleOf(bundles, bundle, spec.handler);
+  if (folder !== undefined) {
+    return { field: 'spec.source.folder', reason: 'can be read only from the folder of functions' };
+  }
   let bytes: Uint8Array | string = Buffer.from(inline ?? '');
   if (inline === undefined && configMap !== undefined) {
     const field = 'spec.source.configMap';

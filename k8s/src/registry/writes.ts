@@ -11,6 +11,7 @@ import type { FunctionManifest, ManifestIssue } from '@simmer/protocol/manifest'
 import { functionKey } from '@simmer/protocol/names';
 import {
   type Accepts,
+  type FunctionDocument,
   type FunctionWrite,
   invalidManifest,
   WriteRefused,
@@ -75,6 +76,25 @@ export class ObjectWrites {
       const object = await api.replace(FUNCTIONS, namespace, replaced(seen, write));
       return { object, created: false };
     });
+  }
+
+  /** Undefined where there is none, or one that is being deleted. @throws {WriteRefused} */
+  current(namespace: string, name: string): FunctionDocument | undefined {
+    if (!this.options.functions.has(namespace)) return undefined;
+    const object = this.informerOf(namespace).get(name);
+    if (object === undefined || isLeaving(object)) return undefined;
+    const { labels, annotations } = object.metadata;
+    const kept = Object.entries(annotations ?? {}).filter(([key]) => key !== LAST_APPLIED);
+    return {
+      apiVersion: object.apiVersion ?? '',
+      kind: 'Function',
+      metadata: {
+        ...{ name, namespace },
+        ...(labels && { labels }),
+        ...(kept.length > 0 && { annotations: Object.fromEntries(kept) }),
+      },
+      spec: object['spec'] as FunctionDocument['spec'],
+    };
   }
 
   /** False where there is none. @throws {WriteRefused} */

@@ -20,8 +20,16 @@ async function setUp(t: Test, mayWrite = () => true) {
   const api = Api.load();
   await ensureCrds(api);
   const namespace = await ownNamespace(t, api);
+  const bundles = new Map<string, Uint8Array>();
   const registry = new KubernetesRegistry({
-    ...{ api, namespaces: [namespace], log: keptLog(), stockImage: 'stock:1', mayWrite },
+    ...{
+      api,
+      namespaces: [namespace],
+      log: keptLog(),
+      stockImage: 'stock:1',
+      bundles,
+      mayWrite,
+    },
   });
   t.teardown(async () => {
     await registry.close();
@@ -30,7 +38,7 @@ async function setUp(t: Test, mayWrite = () => true) {
   const snapshots: RegistrySnapshot[] = [];
   await registry.start((snapshot) => snapshots.push(snapshot));
   const last = () => snapshots.at(-1) as RegistrySnapshot;
-  return { api, registry, namespace, last };
+  return { api, registry, namespace, last, bundles };
 }
 
 const inline = (text: string) => ({ source: { inline: text } });

@@ -27,6 +27,7 @@ async function served(t: import('tap').Test) {
     namespaces: [namespace],
     log,
     stockImage: 'stock:1',
+    bundles: { get: () => undefined },
   });
   t.teardown(async () => {
     await registry.close();
@@ -117,6 +118,7 @@ if (NO_CLUSTER !== undefined) {
       namespaces: [namespace],
       log: keptLog(),
       stockImage: 'stock:1',
+      bundles: { get: () => undefined },
     });
     t.teardown(() => again.close());
     let other: RegistrySnapshot | undefined;
@@ -198,6 +200,7 @@ if (NO_CLUSTER !== undefined) {
       namespaces: [namespace, 'default'],
       log,
       stockImage: '',
+      bundles: { get: () => undefined },
     });
     t.teardown(async () => {
       await registry.close();

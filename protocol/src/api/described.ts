@@ -336,6 +336,65 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
     },
     errors: [...WRITE, 'function_not_ready'],
   },
+  'GET /v1/functions/{name}/code': {
+    id: 'getCode',
+    tag: 'Functions',
+    summary: 'The code of a function, as its pods get it',
+    description: 'Where the manifest holds or names it; not where it is in an image or a file.',
+    parameters: [functionName],
+    answers: {
+      200: {
+        description: 'A module, or a gzipped tar.',
+        content: { 'text/javascript': Type.String(), 'application/gzip': bytes },
+        headers: { 'Content-Digest': 'Of the body (RFC 9530): `sha-256=:BASE64:`.' },
+      },
+    },
+    errors: [...FINDING, 'code_not_found'],
+  },
+  'PUT /v1/functions/{name}/code': {
+    id: 'putCode',
+    tag: 'Functions',
+    summary: 'Give a function new code',
+    description:
+      'Kept by its SHA-256, and named by `spec.source.bundle` of the function, which must exist. Answered once it serves, or with the reason why it does not, as a change of its manifest is.',
+    parameters: [
+      functionName,
+      ...written,
+      ifMatch,
+      header(
+        'Content-Digest',
+        'Of the body (RFC 9530); another is refused.',
+        Type.String({ examples: ['sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:'] }),
+      ),
+    ],
+    body: {
+      required: true,
+      content: {
+        'text/javascript': Type.String(),
+        'application/javascript': Type.String(),
+        'application/gzip': bytes,
+      },
+    },
+    answers: {
+      200: { description: 'It serves.', content: json(views.FunctionSchema), headers: ETAG },
+      202: {
+        description: PENDING,
+        content: json(views.PendingFunctionSchema),
+        headers: ETAG,
+      },
+    },
+    errors: [
+      ...WRITE,
+      'function_not_found',
+      'function_not_ready',
+      'unsupported_media_type',
+      'invalid_bundle',
+      'digest_mismatch',
+      'code_store_full',
+      'code_store_unavailable',
+      'overloaded',
+    ],
+  },
   'DELETE /v1/functions/{name}': {
     id: 'deleteFunction',
     tag: 'Functions',

@@ -74,10 +74,26 @@ export const Source = Type.Object(
         { ...closed, description: 'The code is the value of a key of a ConfigMap.' },
       ),
     ),
+    bundle: Type.Optional(
+      Type.String({
+        pattern: '^sha256:[0-9a-f]{64}$',
+        maxLength: 71,
+        description:
+          'The digest of a module or a gzipped tar that was uploaded: `PUT /v1/functions/{name}/code` sets it.',
+      }),
+    ),
+    folder: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 4_096,
+        description:
+          'A folder, relative to the manifest, whose files are the code; read again when they change. Only with the registry `folder`.',
+      }),
+    ),
   },
   {
     ...closed,
     description:
-      'The code of the function where it is in no image: exactly one of inline and configMap. It is one module, of no imports but those of Node itself and of the image, and reaches the pod over its socket. `handler` gives its name, which tells its language.',
+      'The code of the function where it is in no image: exactly one of inline, configMap, bundle and folder. It reaches the pod over its socket. It is one module, of no imports but those of Node itself and of the image, whose name, and so its language, `handler` tells; or, with bundle and folder, files with their dependencies, of which `handler` names the module to load.',
   },
 );

@@ -89,7 +89,7 @@ const FUNCTION_RULES: readonly Rule[] = [
     holds: (variable) => variable['value'] === undefined || variable['valueFrom'] === undefined,
   },
   exactlyOne('spec.env[].valueFrom', ['secretKeyRef', 'configMapKeyRef', 'fieldRef']),
-  exactlyOne('spec.source', ['inline', 'configMap']),
+  exactlyOne('spec.source', ['inline', 'configMap', 'bundle', 'folder']),
 ];
 
 export const RULES: Readonly<Record<'Function' | 'WarmPool', readonly Rule[]>> = {

@@ -17,6 +17,7 @@ import { createHash } from 'node:crypto';
 import { type FSWatcher, watch } from 'node:fs';
 import { readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
+import { MAX_UNPACKED_BYTES } from '@simmer/protocol/bundle';
 import type {
   FunctionManifest,
   FunctionSpec,
@@ -26,6 +27,8 @@ import type {
 import { functionKey, warmPoolKey, warmPoolName } from '@simmer/protocol/names';
 import type {
   Accepts,
+  Bundles,
+  FunctionDocument,
   FunctionWrite,
   RefusedManifest,
   RegisteredFunction,
@@ -34,12 +37,13 @@ import type {
   Written,
 } from '@simmer/protocol/registry';
 import { asFunction } from '@simmer/protocol/warm-pool';
+import { FolderCode } from '../code/folder-code.ts';
 import type { Log } from '../log.ts';
+import { UNFINISHED_MS } from '../whole-file.ts';
 import { FolderWrites } from './folder-writes.ts';
-import { UNFINISHED_MS } from './manifest-file.ts';
 import { MAX_MANIFEST_BYTES, type ParsedDocument, parseManifests } from './manifests.ts';
 import { CONFIRM_REMOVAL_MS, compare, type Entry, type Given, merge } from './merge.ts';
-import { handlerPath, revisionOf, sourceOf } from './revision.ts';
+import { pathWithin, revisionOf, sourceOf } from './revision.ts';
 import { type Signature, signatureOf, type Walked, walk } from './walk.ts';
 
 /** Editors and copies touch a file several times: read once they are through. */
@@ -53,6 +57,10 @@ export interface FolderRegistryOptions {
   /** Absolute. */
   readonly root: string;
   readonly log: Log;
+  /** Uploaded code; none by default. */
+  readonly bundles?: Bundles;
+  /** Of the code that a folder gives, as it is sent to pods. */
+  readonly maxBundleBytes?: number;
   readonly pollMs?: number;
   /** Of this thread's time that polls may take. */
   readonly pollShare?: number;
@@ -82,6 +90,8 @@ export class FolderRegistry implements Registry {
   private readonly pollShare: number;
   private readonly watching: boolean;
   private readonly isLocal: (spec: FunctionSpec) => boolean;
+  private readonly bundles: Bundles;
+  private readonly folders: FolderCode;
   private onChange: (snapshot: RegistrySnapshot) => void = () => {};
   private entries: ReadonlyMap<string, Entry> = new Map();
   private readonly documents = new Map<string, Cached<readonly ParsedDocument[]>>();
@@ -107,6 +117,8 @@ export class FolderRegistry implements Registry {
     this.pollShare = options.pollShare ?? POLL_SHARE;
     this.watching = options.watch ?? true;
     this.isLocal = options.isLocal ?? (() => true);
+    this.bundles = options.bundles ?? { get: () => undefined };
+    this.folders = new FolderCode(options.maxBundleBytes ?? MAX_UNPACKED_BYTES);
     this.writes = new FolderWrites({
       root: this.root,
       scan: () => this.scanNow(),
@@ -117,7 +129,9 @@ export class FolderRegistry implements Registry {
       },
       check: async (manifest, folder) => {
         const registered = await this.register(manifest, folder);
-        return 'key' in registered ? undefined : registered;
+        // Code may come after the manifest that names it.
+        if ('key' in registered || registered.field === 'spec.source.bundle') return undefined;
+        return registered;
       },
       scanWithout: async (path) => {
         this.removed.add(this.nameOf(path));
@@ -147,6 +161,31 @@ export class FolderRegistry implements Registry {
 
   remove(key: string, accepts: Accepts): Promise<boolean> {
     return this.writes.remove(key, accepts);
+  }
+
+  async current(key: string): Promise<FunctionDocument | undefined> {
+    await this.scanNow();
+    return this.find(key)?.document;
+  }
+
+  async lookAgain(key: string): Promise<Written> {
+    await this.scanNow();
+    const file = this.find(key)?.file ?? '';
+    return { created: false, taken: () => this.taken(key, file) };
+  }
+
+  /** Where it stands, and as what. */
+  private find(key: string): { file: string; document: FunctionDocument } | undefined {
+    for (const [path, { value }] of this.documents) {
+      for (const parsed of value) {
+        if (!parsed.ok || parsed.manifest.kind !== 'Function') continue;
+        const { apiVersion, kind, metadata } = parsed.manifest;
+        if (functionKey(metadata.namespace, metadata.name) !== key) continue;
+        const spec = parsed.given['spec'] as FunctionDocument['spec'];
+        return { file: this.nameOf(path), document: { apiVersion, kind, metadata, spec } };
+      }
+    }
+    return undefined;
   }
 
   private taken(key: string, file: string): ReturnType<Written['taken']> {
@@ -238,7 +277,7 @@ export class FolderRegistry implements Registry {
     const handlers = [...this.entries.values()].map(({ registered: { baseDir, manifest } }) =>
       dirname(resolve(baseDir, manifest.spec.handler)),
     );
-    this.follow([...walked.folders, ...handlers]);
+    this.follow([...walked.folders, ...handlers, ...this.folders.takeFolders()]);
     this.refused = [...found.refused, ...merged.refused];
     const snapshot: RegistrySnapshot = {
       functions: [...this.entries.values()]
@@ -246,7 +285,8 @@ export class FolderRegistry implements Registry {
         .sort((a, b) => compare(a.key, b.key)),
       refused: this.refused.toSorted((a, b) => compare(a.source, b.source)),
     };
-    const text = JSON.stringify(snapshot);
+    const functions = snapshot.functions.map((f) => ({ ...f, source: f.source?.digest }));
+    const text = JSON.stringify({ ...snapshot, functions });
     if (text === this.lastEmitted) return; // 2
     this.lastEmitted = text;
     this.onChange(snapshot);
@@ -326,7 +366,7 @@ export class FolderRegistry implements Registry {
     const { spec, metadata } = manifest;
     const key = functionKey(metadata.namespace, metadata.name);
     if (spec.source !== undefined) {
-      const source = sourceOf(spec);
+      const source = await sourceOf(spec, this.root, baseDir, this.bundles, this.folders);
       if ('field' in source) return source;
       return { key, manifest, baseDir, revision: revisionOf(spec, baseDir, source.digest), source };
     }
@@ -334,7 +374,7 @@ export class FolderRegistry implements Registry {
     if (!this.isLocal(spec)) {
       return { key, manifest, baseDir, revision: revisionOf(spec, baseDir, '') };
     }
-    const path = handlerPath(this.root, baseDir, spec.handler);
+    const path = pathWithin(this.root, baseDir, spec.handler, 'spec.handler');
     if (typeof path !== 'string') return path;
     const digest = await this.digestOf(path).catch((error: Error) => error);
     if (typeof digest !== 'string') {

@@ -1,17 +1,12 @@
 /**
  * One manifest file, written so that whoever reads meanwhile, and whoever reads after a crash, sees all of the old or all of
- * the new: beside it under a name that is no manifest's, to the disk, then under its own name.
+ * the new (whole-file.ts).
  */
-import { randomBytes } from 'node:crypto';
-import { link, open, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { link, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { type FunctionDocument, WriteRefused } from '@simmer/protocol/registry';
 import { stringify } from 'yaml';
-
-/** What a crash in the middle leaves; the folder's walk tells of them. */
-export const UNFINISHED = /^\.simmer-[0-9a-f]{16}\.tmp$/;
-/** Another process may be writing to the same folder right now, but not for that long. */
-export const UNFINISHED_MS = 60_000;
+import { syncFolder, writeWhole } from '../whole-file.ts';
 
 /** As YAML, or as JSON where the name says so. */
 export function textOf(path: string, document: FunctionDocument): string {
@@ -54,34 +49,7 @@ function written<T>(
   text: string,
   take: (temporary: string) => Promise<T>,
 ): Promise<T> {
-  const temporary = join(dirname(path), `.simmer-${randomBytes(8).toString('hex')}.tmp`);
-  return explained(path, async () => {
-    try {
-      const file = await open(temporary, 'wx');
-      try {
-        await file.writeFile(text);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      const result = await take(temporary);
-      await syncFolder(dirname(path));
-      return result;
-    } catch (error) {
-      await rm(temporary, { force: true }).catch(() => {});
-      throw error;
-    }
-  });
-}
-
-/** A name is on the disk once its folder is. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  return explained(path, () => writeWhole(path, text, take));
 }
 
 const READ_ONLY: ReadonlySet<string | undefined> = new Set(['EROFS', 'EACCES', 'EPERM']);

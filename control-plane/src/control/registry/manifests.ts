@@ -4,7 +4,13 @@ import { LineCounter, parseAllDocuments } from 'yaml';
 
 /** One document of a file: what it says, or why it is refused. `line` is where it begins, from 1. */
 export type ParsedDocument =
-  | { readonly ok: true; readonly line: number; readonly manifest: Manifest }
+  | {
+      readonly ok: true;
+      readonly line: number;
+      readonly manifest: Manifest;
+      /** As it stands, without defaults. */
+      readonly given: Readonly<Record<string, unknown>>;
+    }
   | { readonly ok: false; readonly line: number; readonly issues: readonly ManifestIssue[] };
 
 /** A manifest is text written by people: one larger than this is no manifest, and parsing it would hold up the thread. */
@@ -48,6 +54,6 @@ function check(line: number, toValue: () => unknown): ParsedDocument | undefined
   if (value === null || value === undefined) return undefined;
   const resolved = resolveManifest(value);
   return resolved.ok
-    ? { ok: true, line, manifest: resolved.manifest }
+    ? { ok: true, line, manifest: resolved.manifest, given: value as Record<string, unknown> }
     : { ok: false, line, issues: resolved.issues };
 }

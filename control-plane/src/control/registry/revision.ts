@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { isAbsolute, relative, resolve, sep } from 'node:path';
 import type { FunctionSpec, ManifestIssue } from '@simmer/protocol/manifest';
-import type { FunctionSource } from '@simmer/protocol/registry';
+import { type Bundles, bundleOf, type FunctionSource } from '@simmer/protocol/registry';
+import type { FolderCode } from '../code/folder-code.ts';
 
 /**
  * The revision of a function: changes with whatever a running pod cannot take over. The rest (replicas, queue, times
@@ -30,9 +31,23 @@ export function revisionOf(spec: FunctionSpec, baseDir: string, handlerDigest: s
   return createHash('sha256').update(JSON.stringify(running)).digest('hex').slice(0, 16);
 }
 
-/** The code that stands in the manifest itself; or the issue. */
-export function sourceOf(spec: FunctionSpec): FunctionSource | ManifestIssue {
-  const { inline } = spec.source ?? {};
+/** The code that the manifest holds or names; or the issue. */
+export async function sourceOf(
+  spec: FunctionSpec,
+  root: string,
+  baseDir: string,
+  bundles: Bundles,
+  folders: FolderCode,
+): Promise<FunctionSource | ManifestIssue> {
+  const { inline, bundle, folder } = spec.source ?? {};
+  if (bundle !== undefined) return bundleOf(bundles, bundle, spec.handler);
+  if (folder !== undefined) {
+    const field = 'spec.source.folder';
+    const path = pathWithin(root, baseDir, folder, field);
+    if (typeof path !== 'string') return path;
+    const code = await folders.read(path, spec.handler);
+    return typeof code === 'string' ? { field, reason: code } : code;
+  }
   if (inline === undefined) {
     return { field: 'spec.source.configMap', reason: 'can be read only from the Kubernetes API' };
   }
@@ -41,16 +56,17 @@ export function sourceOf(spec: FunctionSpec): FunctionSource | ManifestIssue {
   return { entry: spec.handler, digest, bytes };
 }
 
-/** The handler's absolute path, or the issue: it must lie within the folder of functions. */
-export function handlerPath(
+/** The absolute path, or the issue: what a manifest names must lie within the folder of functions. */
+export function pathWithin(
   root: string,
   baseDir: string,
-  handler: string,
+  name: string,
+  field: string,
 ): string | ManifestIssue {
-  const path = resolve(baseDir, handler);
+  const path = resolve(baseDir, name);
   const fromRoot = relative(root, path);
   if (fromRoot === '..' || fromRoot.startsWith(`..${sep}`) || isAbsolute(fromRoot)) {
-    return { field: 'spec.handler', reason: `must lie within the folder of functions, ${root}` };
+    return { field, reason: `must lie within the folder of functions, ${root}` };
   }
   return path;
 }

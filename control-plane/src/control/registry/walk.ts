@@ -1,7 +1,7 @@
 /** Lists the manifest files under a folder. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { UNFINISHED } from './manifest-file.ts';
+import { UNFINISHED } from '../whole-file.ts';
 import { compare } from './merge.ts';
 
 export interface Walked {
@@ -11,7 +11,7 @@ export interface Walked {
   readonly folders: readonly string[];
   /** Folders that exist but cannot be read, with the reason. */
   readonly unreadable: ReadonlyMap<string, string>;
-  /** Absolute paths of what a write that was cut off left (manifest-file.ts). */
+  /** Absolute paths of what a write that was cut off left (whole-file.ts). */
   readonly unfinished: readonly string[];
 }
 
