@@ -113,7 +113,9 @@ async function print(command: string): Promise<string> {
   }
 }
 
-for (const page of ['README.md', 'docs/quickstart.md', 'docs/managing-functions.md']) {
+const PAGES = ['README.md', 'docs/quickstart.md', 'docs/managing-functions.md', 'docs/pools.md'];
+
+for (const page of PAGES) {
   t.test(`the commands of ${page}`, async (t) => {
     for (const port of PORTS) {
       if (await isTaken(port)) {

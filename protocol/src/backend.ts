@@ -22,6 +22,8 @@ export interface LaunchRequest {
   readonly credential: string;
   /** `ws://host:port` of the pod port. */
   readonly address: string;
+  /** Of a WarmPool: modules that the pod loads beforehand. */
+  readonly preload?: readonly string[];
 }
 
 export interface BackendPod {
@@ -41,6 +43,8 @@ export interface FoundPod extends BackendPod {
   readonly proofKey: string;
   /** Epoch milliseconds. */
   readonly launchedAt: number;
+  /** Key of the WarmPool that it was claimed from. */
+  readonly origin?: string;
 }
 
 export type BackendEvent =
@@ -93,6 +97,11 @@ export interface Backend {
    * @throws {SimmerError} `launch_failed` with the backend's reason; then no event follows.
    */
   launch(request: LaunchRequest): Promise<void>;
+  /**
+   * A pod of a WarmPool has become this function's. Marked outside in its own time: until then a control plane that starts takes it for
+   * one that is generic. Unknown ids are ignored.
+   */
+  claimed(podId: string, functionKey: string, revision: string): void;
   /** Ends the pod: politely, and by force after `graceMs` (0: at once). Unknown ids are ignored. */
   terminate(podId: string, graceMs: number): Promise<void>;
   list(): Promise<readonly BackendPod[]>;

@@ -256,6 +256,7 @@ function toArray(f: Frame): unknown[] {
         f.entry,
         f.digest,
         f.limits,
+        ...(f.inputSchema || f.outputSchema ? [f.inputSchema ?? '', f.outputSchema ?? ''] : []),
       ];
     case 'code':
       return [KIND.code, f.digest, f.offset, f.bytes, f.end];
@@ -431,6 +432,10 @@ function toFrame(a: readonly unknown[]): Frame | undefined {
         entry: long(a, 5),
         digest: token(a, 6),
         limits: pairs(a, 7),
+        ...((a[8] !== undefined || a[9] !== undefined) && {
+          inputSchema: a[8] === undefined ? '' : long(a, 8),
+          outputSchema: a[9] === undefined ? '' : long(a, 9),
+        }),
       };
     case KIND.code:
       return {

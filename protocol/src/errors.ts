@@ -308,6 +308,11 @@ export const ERRORS = {
     title: 'The handler ended its process',
     help: 'The handler called `process.exit`, or an error escaped it outside its promise and ended the pod.',
   },
+  memory_exceeded: {
+    status: 500,
+    title: 'The handler took too much memory',
+    help: 'The process of the handler grew over the memory limit of its function, and was ended. So was everything else that ran in it.',
+  },
   result_not_serializable: {
     status: 500,
     title: 'The result cannot be sent',

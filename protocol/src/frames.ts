@@ -181,8 +181,11 @@ export interface Specialize {
   readonly entry: string;
   /** `sha256:<hex>` of the code. */
   readonly digest: string;
-  /** Named limits: `memoryBytes`, `capacity`, ... as decimal strings. */
+  /** Named limits as decimal strings: `capacity`, `graceMs`, `memoryBytes`, `maxRequestBytes`, `maxResultBytes`. */
   readonly limits: HeaderPairs;
+  /** As in `welcome`; a pod that got them there is not told again. */
+  readonly inputSchema?: string | undefined;
+  readonly outputSchema?: string | undefined;
 }
 
 /** control plane -> pod: a piece of the code that `specialize` named, in order of `offset`. */

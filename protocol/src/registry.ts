@@ -1,6 +1,8 @@
 /** Where functions come from: a folder of manifests, or the API server. Level-triggered: each change brings the whole set. */
 import { type ErrorCode, SimmerError } from './errors.ts';
+import type { HeaderPairs } from './frames.ts';
 import type { FunctionManifest, ManifestIssue } from './manifest.ts';
+import type { WarmPoolSettings } from './warm-pool.ts';
 
 /** A function's code, as its pods get it over their sockets: one module, or an archive (bundle.ts). */
 export interface FunctionSource {
@@ -9,6 +11,12 @@ export interface FunctionSource {
   /** SHA-256 of the bytes, hex. */
   readonly digest: string;
   readonly bytes: Uint8Array;
+}
+
+/** Variables with their values; `secrets` are never logged or written down. */
+export interface GivenEnvironment {
+  readonly env: HeaderPairs;
+  readonly secrets: HeaderPairs;
 }
 
 export interface RegisteredFunction {
@@ -25,6 +33,10 @@ export interface RegisteredFunction {
   readonly revision: string;
   /** Where the manifest gives the code itself instead of naming a file: `spec.source`. */
   readonly source?: FunctionSource;
+  /** Of a WarmPool. */
+  readonly pool?: WarmPoolSettings;
+  /** What `spec.env` comes to, where some of it stands elsewhere; `reason`: why that cannot be told. */
+  readonly environment?: GivenEnvironment | { readonly reason: string };
   /** UID of the object that it was read from, where there is one: the owner of what is made for it. */
   readonly uid?: string;
 }

@@ -22,6 +22,8 @@ export const RUNTIME_ENV = {
   graceMs: 'SIMMER_GRACE_MS',
   /** Folder in which the pod may make one for code that comes as an archive; the system's for temporary files where absent. */
   scratch: 'SIMMER_SCRATCH',
+  /** Of a generic pod: names of modules, separated by commas, that it loads before it dials. */
+  preload: 'SIMMER_PRELOAD',
   /** `1`: exit when standard input closes, so that no child outlives its control plane. */
   exitWithStdin: 'SIMMER_EXIT_WITH_STDIN',
 } as const;

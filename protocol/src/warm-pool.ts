@@ -11,9 +11,18 @@ import {
 
 const NO_CODE = '// none yet';
 
+/** What a WarmPool says that no function says. */
+export type WarmPoolSettings = Pick<WarmPoolManifest['spec'], 'tenancy' | 'maxShare' | 'preload'>;
+
+export function settingsOf({ spec }: WarmPoolManifest): WarmPoolSettings {
+  const { tenancy, maxShare, preload } = spec;
+  return { tenancy, maxShare, preload };
+}
+
 /** Its pods wait for code that comes over the socket. Those beyond the minimum are of no use to anybody: they go at once. */
 export function asFunction(manifest: WarmPoolManifest): FunctionManifest {
-  const { metadata, spec } = manifest;
+  const { metadata } = manifest;
+  const { tenancy: _, maxShare: __, preload: ___, ...spec } = manifest.spec;
   const resolved = resolveManifest({
     apiVersion: API_VERSION,
     kind: 'Function',

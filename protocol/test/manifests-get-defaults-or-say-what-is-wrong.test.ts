@@ -60,7 +60,10 @@ t.test('a warm pool has its defaults', async (t) => {
       apiVersion,
       kind: 'WarmPool',
       metadata: { name: 'p', namespace: 'default' },
-      spec: { runtime: 'node', minReplicas: 0, maxReplicas: 10 },
+      spec: {
+        ...{ runtime: 'node', minReplicas: 0, maxReplicas: 10 },
+        ...{ tenancy: 'Shared', maxShare: 50, preload: [] },
+      },
     },
   });
 });

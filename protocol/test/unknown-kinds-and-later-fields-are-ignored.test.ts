@@ -45,8 +45,9 @@ t.test('a field that is missing or of another type is refused', async (t) => {
     const [frame] = fc.sample(FRAMES[kind] as fc.Arbitrary<Frame>, { numRuns: 1, seed: 5 });
     if (frame === undefined) throw new Error('no sample');
     const fields = unpack(encode(frame)) as unknown[];
-    // Those of a result from `body` on, which may be nil, may be left out, the last of a log, and a welcome's schemas.
-    const optional = { result: 5, log: 4, welcome: 7 }[kind as string] ?? fields.length;
+    // Those of a result from `body` on, which may be nil, may be left out, the last of a log, and the schemas.
+    const optional =
+      { result: 5, log: 4, welcome: 7, specialize: 8 }[kind as string] ?? fields.length;
     for (let i = 1; i < fields.length; i++) {
       const cut = () => decode(pack(fields.slice(0, i)));
       if (i < optional) t.throws(cut, { code: 'malformed_frame' }, `${kind} -${i}`);

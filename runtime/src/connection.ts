@@ -32,6 +32,7 @@ import WebSocket from 'ws';
 import type { Attempt } from './attempt.ts';
 import type { Wire } from './outbox.ts';
 import { Outbox } from './outbox.ts';
+import { welcomeOf } from './specialization.ts';
 
 /** From hello to welcome. On Kubernetes a hello may be held for 5 s until its pod is seen. */
 const WELCOME_TIMEOUT_MS = 15_000;
@@ -259,6 +260,7 @@ export class Connection implements Wire {
       case 'goaway':
         return this.owner.goaway(this, frame.address, frame.session);
       case 'specialize':
+        this.state = { ...state, welcome: welcomeOf(state.welcome, frame) };
         return this.owner.specialize(frame);
       case 'code':
         return this.owner.code(frame);

@@ -25,6 +25,8 @@ export interface Settings {
   /** Folder below which code that comes as an archive is unpacked. */
   readonly scratch: string;
   readonly exitWithStdin: boolean;
+  /** Modules to load before the function is known. */
+  readonly preload: readonly string[];
 }
 
 /** A variable that is missing or not allowed; the message names it. */
@@ -59,6 +61,7 @@ export function readSettings(env: Environment): Settings {
     graceMs: integer(env, RUNTIME_ENV.graceMs, 0, MAX_GRACE_MS, DEFAULT_GRACE_MS),
     scratch: env[RUNTIME_ENV.scratch] || tmpdir(),
     exitWithStdin: flag(env, RUNTIME_ENV.exitWithStdin),
+    preload: (env[RUNTIME_ENV.preload] ?? '').split(',').filter((name) => name !== ''),
   };
 }
 

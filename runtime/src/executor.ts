@@ -23,7 +23,7 @@ import { NO_VALIDATION, type Validation } from './validation.ts';
 import { runValue } from './value.ts';
 
 export class Executor implements Host {
-  readonly functionKey: string;
+  private key: string;
   /** Attempts at once. */
   capacity: number;
   readonly deadlines: Deadlines = new Deadlines(() => performance.now(), setTimer);
@@ -38,9 +38,19 @@ export class Executor implements Host {
   private readonly outside = new AsyncResource('SimmerExecutor');
 
   constructor(functionKey: string, capacity: number) {
-    this.functionKey = functionKey;
+    this.key = functionKey;
     this.capacity = capacity;
     this.log = new Log(functionKey, () => this.current);
+  }
+
+  get functionKey(): string {
+    return this.key;
+  }
+
+  /** A generic pod has become this function's. */
+  set functionKey(functionKey: string) {
+    this.key = functionKey;
+    this.log.functionKey = functionKey;
   }
 
   /** The attempt whose code runs now, however deep in its callbacks. */

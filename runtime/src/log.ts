@@ -19,12 +19,17 @@ const FIXED = new Set(['time', 'level', 'function', 'executionId', 'traceId', 'm
 export class Log {
   /** The attempt whose code runs now, if any. */
   private readonly current: () => Attempt | undefined;
-  private readonly prefix: string;
+  private prefix = '';
   private opened = false;
   private dropped = 0;
 
   constructor(functionKey: string, current: () => Attempt | undefined) {
     this.current = current;
+    this.functionKey = functionKey;
+  }
+
+  /** Stands in each line. */
+  set functionKey(functionKey: string) {
     this.prefix = `,"function":${JSON.stringify(functionKey)}`;
   }
 

@@ -7,15 +7,17 @@
  *   any ── refused for good ─────────────────────────────────────────────────────────────▲
  *
  * Invariants:
- *  P1. `ready` is sent once a connection, when it is welcomed and the handler is loaded, and the schemas of the first welcome are
- *      compiled: they belong to the code that this process has, whatever later ones say.
+ *  P1. `ready` is sent once a connection, when it is welcomed and the handler is loaded, and the schemas of the first welcome, or
+ *      of the `specialize` of a generic pod, are compiled: they belong to the code that this process has, whatever later ones say.
  *  P2. After a crash nothing in this process is trusted for longer than what still runs needs: it drains and exits 1.
  *  P3. The exit code is 0 only for an end that was asked for.
+ *  P4. A generic pod becomes one function's, the first that it is told of, and never another's.
  */
 import { createHmac, randomUUID } from 'node:crypto';
 import { writeSync } from 'node:fs';
 import type { Code, Hello, Invoke, Specialize, Welcome } from '@simmer/protocol/frames';
 import { MAX_TEXT_CHARS, PROTOCOL_VERSION } from '@simmer/protocol/limits';
+import { warmPoolName } from '@simmer/protocol/names';
 import type { Connection } from './connection.ts';
 import type { Settings } from './environment.ts';
 import { Executor } from './executor.ts';
@@ -25,7 +27,9 @@ import type { Handlers } from './handler.ts';
 import { HandlerError, loadHandlers } from './handler.ts';
 import type { LinkOwner } from './link.ts';
 import { Link } from './link.ts';
+import { watchMemory } from './memory-watch.ts';
 import { Receiving } from './source.ts';
+import { limitsOf, takeEnvironment } from './specialization.ts';
 import { compileValidation } from './validation.ts';
 
 /** How long a pod whose handler does not load waits for a control plane to tell it. */
@@ -55,10 +59,15 @@ export class Pod implements LinkOwner {
   /** Of the code that came over the socket, or is on its way; '' where the handler is a file. */
   private digest = '';
   private wasWelcomed = false;
+  /** Of a generic pod: that of its pool, until it is told its function's. */
+  private functionKey: string;
+  private graceMs: number;
 
   /** Dials at once; nothing of the user's runs before `load`. */
   constructor(settings: Settings) {
     this.settings = settings;
+    this.functionKey = settings.functionKey;
+    this.graceMs = settings.graceMs;
     this.state = isFile(settings) ? { kind: 'loading' } : { kind: 'waiting', receiving: undefined };
     this.executor = new Executor(settings.functionKey, settings.capacity);
     this.executor.log.takeOverConsole();
@@ -76,15 +85,44 @@ export class Pod implements LinkOwner {
 
   /** From here the code is known by its digest; a control plane that does not know that we have it says it again. */
   specialize(frame: Specialize): boolean {
-    const { state, settings } = this;
-    if (isFile(settings) || frame.function !== settings.functionKey) return false;
+    const { state, settings, executor } = this;
+    const generic = warmPoolName(this.functionKey) !== undefined;
+    if (isFile(settings) || (!generic && frame.function !== this.functionKey)) return false; // P4
     if (state.kind !== 'waiting') return frame.digest === this.digest;
-    for (const [name, value] of [...frame.env, ...frame.secrets]) process.env[name] = value;
-    const capacity = Number(frame.limits.find(([name]) => name === 'capacity')?.[1]);
-    if (capacity >= 1) this.executor.capacity = Math.floor(capacity);
+    this.functionKey = frame.function;
+    executor.functionKey = frame.function;
+    takeEnvironment(frame, process.env);
+    const { capacity, graceMs = 0, memoryBytes } = limitsOf(frame);
+    if (capacity !== undefined) executor.capacity = capacity;
+    this.graceMs = Math.max(this.graceMs, graceMs);
     this.digest = frame.digest;
+    if (generic && !this.compile(frame)) return true;
     state.receiving = new Receiving(frame);
+    if (memoryBytes !== undefined) {
+      watchMemory({
+        limitBytes: memoryBytes,
+        resident: () => process.memoryUsage.rss(),
+        onOver: (bytes) => this.overMemory(bytes, memoryBytes),
+      });
+    }
     return true;
+  }
+
+  /** It takes more memory than its function may: what runs is told, and the process ends (P2). */
+  private overMemory(bytes: number, limitBytes: number): void {
+    const { state, executor } = this;
+    const message = `its process takes ${mebibytes(bytes)} of memory, over its limit of ${mebibytes(limitBytes)}`;
+    if (state.kind === 'loading' || state.kind === 'waiting') {
+      this.doesNotLoad(new HandlerError(message));
+      return;
+    }
+    if (state.kind !== 'serving' && state.kind !== 'draining') return;
+    complain(message);
+    // Before the results, which free slots: nothing new is to be given to a process that is about to end.
+    this.drain(0, 1);
+    for (const attempt of [...executor.running]) {
+      executor.fail(attempt, failure('error', 'memory_exceeded', message));
+    }
   }
 
   code(frame: Code): boolean {
@@ -181,11 +219,15 @@ export class Pod implements LinkOwner {
     }
   }
 
-  /** False: its schemas do not compile, and the pod ends over it. */
   private prepare(welcome: Welcome): boolean {
     this.wasWelcomed = true;
+    return this.compile(welcome);
+  }
+
+  /** False: its schemas do not compile, and the pod ends over it. */
+  private compile(schemas: Pick<Welcome, 'inputSchema' | 'outputSchema'>): boolean {
     try {
-      this.executor.validation = compileValidation(welcome);
+      this.executor.validation = compileValidation(schemas);
       return true;
     } catch (error) {
       this.doesNotLoad(new HandlerError(`its schemas do not compile: ${describe(error)}`));
@@ -231,7 +273,7 @@ export class Pod implements LinkOwner {
 
   /** SIGTERM. */
   terminate(): void {
-    this.drain(this.settings.graceMs);
+    this.drain(this.graceMs);
   }
 
   /** An error escaped its promise (guard.ts): its attempt fails, the process ends (P2). */
@@ -246,7 +288,7 @@ export class Pod implements LinkOwner {
     }
     const culprit = this.culprit();
     // Before the result, which frees a slot: nothing new is to be given to a process that is about to end.
-    this.drain(this.settings.graceMs, 1);
+    this.drain(this.graceMs, 1);
     if (culprit !== undefined) {
       const message = `an error escaped the handler and ended its process: ${what}`;
       executor.fail(culprit, failure('error', 'function_exited', message));
@@ -307,6 +349,10 @@ function proofOf(poolKey: string, credential: string, uid: string, bootId: strin
   return createHmac('sha256', poolKey)
     .update(`simmer.proof\0${credential}\0${uid}\0${bootId}`)
     .digest('base64url');
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / 1_048_576).toFixed(0)} MiB`;
 }
 
 function isFile(settings: Settings): boolean {

@@ -15,7 +15,10 @@ export interface Validation {
 export const NO_VALIDATION: Validation = { input: undefined, output: undefined };
 
 /** Takes about 30 ms where there is a schema. @throws whatever makes it none, which the control plane should have seen. */
-export function compileValidation({ inputSchema, outputSchema }: Welcome): Validation {
+export function compileValidation({
+  inputSchema,
+  outputSchema,
+}: Pick<Welcome, 'inputSchema' | 'outputSchema'>): Validation {
   if (!inputSchema && !outputSchema) return NO_VALIDATION;
   const load = createRequire(__filename);
   const { compileSchema } = load('./validator.cjs') as typeof import('./validator.ts');

@@ -61,7 +61,7 @@ t.test('environment, secrets and capacity come with it', async (t) => {
       env: [['A', '1']],
       secrets: [['B', '2']],
       limits: [
-        ['memoryBytes', '1'],
+        ['memoryBytes', '4000000000'],
         ['capacity', '2'],
       ],
     },

@@ -13,7 +13,7 @@ import { clip } from '../shared/clip.ts';
 import { FunctionCounters, MISSES, PLACEMENTS } from '../shared/counters.ts';
 import type { HttpRequestMessage, HttpResponseMessage, PodSnapshot } from '../shared/messages.ts';
 import { Documentation } from './documentation.ts';
-import { isComing, isLeaving, type Pod, type Pool } from './pools/pool.ts';
+import { claimedFrom, isComing, isLeaving, type Pod, type Pool } from './pools/pool.ts';
 import { etagOf } from './write-answers.ts';
 
 export interface ApiOptions {
@@ -122,6 +122,7 @@ export class Api {
       running: counters.gauge('running'),
       accepted: counters.counter('accepted'),
       succeeded: counters.counter('succeeded'),
+      warmPools: warmPoolsOf(pool),
       ...(pool.lastFailure && { lastFailure: pool.lastFailure }),
     };
   }
@@ -173,6 +174,7 @@ export class Api {
       draining: count('draining'),
       stale: pods.filter((pod) => pod.stale).length,
       jobs: pods.filter((pod) => pod.kind === 'job').length,
+      ...(pool.registered.pool && { claimed: claimedFrom(pool) }),
       lost: counters.counter('podsLost'),
       misses: Object.fromEntries(MISSES.map((kind) => [kind, counters.miss(kind)])),
       placements: Object.fromEntries(PLACEMENTS.map((kind) => [kind, counters.placement(kind)])),
@@ -246,6 +248,14 @@ function stateOf(pod: Pod, snapshot: PodSnapshot | undefined): PodView['state'] 
     default:
       return 'launching';
   }
+}
+
+/** Which WarmPools' pods may become this function's; or why none. */
+function warmPoolsOf({ fit }: Pool): { pools: readonly string[]; reason?: string } {
+  if (fit !== undefined && 'claim' in fit) {
+    return { pools: fit.claim.pools.map((key) => warmPoolName(key) as string) };
+  }
+  return { pools: [], ...(fit && { reason: fit.reason }) };
 }
 
 function nameOf(pool: Pool) {

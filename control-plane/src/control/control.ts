@@ -287,6 +287,9 @@ export class Control {
       case 'pod-ready':
         keeper?.onPodReady(message.podId);
         break;
+      case 'pod-claimed':
+        keeper?.onPodClaimed(message);
+        break;
       case 'pod-failed':
         keeper?.onPodFailed(message.podId, message.code, message.message);
         break;

@@ -2,6 +2,7 @@
 import { CallbackTargets } from '../shared/callback-targets.ts';
 import { ProcessCounters } from '../shared/counters.ts';
 import type { ToScheduler } from '../shared/messages.ts';
+import { Claims } from './claims.ts';
 import { callbackOf, letterOf } from './dead-letters/callback-letters.ts';
 import { DeadLetters } from './dead-letters/dead-letters.ts';
 import { type DeadLetterLimits, MemoryDeadLetters } from './dead-letters/memory-store.ts';
@@ -86,6 +87,7 @@ export function createCore(
   });
   const idempotency = new Idempotency(scheduler, executions, limits.idempotency);
   scheduler.misses = misses;
+  scheduler.claims = new Claims(scheduler, functions);
   scheduler.retries = new Retries(scheduler);
   scheduler.pods = pods;
   scheduler.logs = logs;

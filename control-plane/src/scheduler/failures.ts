@@ -10,6 +10,7 @@ const POD_CODES: ReadonlySet<string> = new Set<ErrorCode>([
   'invalid_envelope',
   'function_error',
   'function_exited',
+  'memory_exceeded',
   'result_not_serializable',
   'invalid_input',
   'invalid_output',

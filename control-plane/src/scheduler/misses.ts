@@ -7,7 +7,7 @@ import type { MissKind } from '../shared/counters.ts';
 import type { LaunchRefusedMessage } from '../shared/messages.ts';
 import type { FunctionState, LaunchHold } from './function-state.ts';
 import type { Invocation } from './invocation.ts';
-import { decideMiss, type MissDecision } from './placement.ts';
+import { decideMiss, lackingPods, type MissDecision, NO_GENERIC_PODS } from './placement.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /**
@@ -15,6 +15,8 @@ import type { Scheduler } from './scheduler.ts';
  * start, so that changing one's mind costs little beside it.
  */
 const RECHECK_MS = 50;
+/** The control thread's word comes within a turn or two of both loops; that it never comes is to hold up nobody for long. */
+const CLAIM_HOLD_MS = 1_000;
 
 export class Misses {
   private readonly scheduler: Scheduler;
@@ -35,15 +37,20 @@ export class Misses {
   /** Decides anew for what waits: after a loss, a refusal, or a while. */
   look(fn: FunctionState, now: number): MissDecision | undefined {
     const { head } = fn.queue;
-    if (head === null) return undefined;
+    if (head === null) {
+      this.scheduler.claims.withdraw(fn);
+      return undefined;
+    }
     const { wheel } = this.scheduler;
     if (fn.timerBucket === -1) wheel.set(fn, now + RECHECK_MS);
     if (this.failIfHopeless(fn, now)) return undefined;
+    const { claims } = this.scheduler;
     const { spec } = fn.record;
     const closed = fn.deleted || this.scheduler.handingOver;
-    const decision = decideMiss({
+    const input = {
       queued: fn.queue.length,
       headWaitMs: now - head.queuedAt,
+      timeoutMs: fn.timeoutMs,
       servingSlots: fn.servingSlots,
       comingSlots: (fn.comingPods + fn.orderedPods + fn.orderedJobs) * spec.concurrency,
       slotsPerPod: spec.concurrency,
@@ -53,13 +60,22 @@ export class Misses {
       maxJobs: held(fn.holds.job, now) || closed ? 0 : spec.overflow,
       serviceMs: fn.serviceMs,
       coldStartMs: fn.coldStartMs,
-    });
+      generic: NO_GENERIC_PODS,
+    };
+    const lacks = claimable(fn, lackingPods(input), input.maxPods - input.poolPods);
+    const generic = lacks > 0 ? claims.ask(fn, lacks, now) : NO_GENERIC_PODS;
+    const decision = decideMiss({ ...input, generic });
+    if (decision.kind === 'generic') {
+      claims.claim(fn, decision.pods, decision.launch);
+      this.order(fn, 'pool', decision.grow);
+    }
+    if (lacks === 0) claims.withdraw(fn);
     if (decision.kind === 'grow') this.order(fn, 'pool', decision.pods);
-    if (decision.kind === 'grow' || decision.kind === 'job') this.order(fn, 'job', decision.jobs);
+    if ('jobs' in decision) this.order(fn, 'job', decision.jobs);
     return decision;
   }
 
-  private order(fn: FunctionState, kind: PodKind, count: number): void {
+  order(fn: FunctionState, kind: PodKind, count: number): void {
     if (count === 0) return;
     if (kind === 'pool') fn.orderedPods += count;
     else fn.orderedJobs += count;
@@ -80,6 +96,13 @@ export class Misses {
       fn.holds.job = hold;
     }
     this.look(fn, now);
+  }
+
+  /** A pod that was claimed for it does not load it: nothing is tried until the control thread has said what is to be. */
+  onClaimFailed(fn: FunctionState, reason: string): void {
+    const until = this.scheduler.ports.now() + CLAIM_HOLD_MS;
+    const hold = { until, reason, hopeless: false };
+    fn.holds = { pool: hold, job: hold };
   }
 
   /** A pod came up: what the holds said is no longer true. */
@@ -125,6 +148,13 @@ export class Misses {
   onTimer(fn: FunctionState, now: number): void {
     this.look(fn, now);
   }
+}
+
+/** What it may claim of the pods that it lacks: while its pods fail, one that shows whether they still do. */
+function claimable(fn: FunctionState, lacks: number, room: number): number {
+  if (fn.record.claim === undefined) return 0;
+  const most = fn.holds.pool === null ? room : Math.min(room, 1 - fn.comingPods);
+  return Math.max(0, Math.min(lacks, most));
 }
 
 function held(hold: LaunchHold | null, now: number): boolean {

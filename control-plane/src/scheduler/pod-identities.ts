@@ -6,6 +6,8 @@
  *      uid and boot id. A pod that was taken over from an earlier control plane has none.
  *  A2. A session is good for the uid, boot id, function and pod that it was made for, under any key that is still held.
  *  A3. A uid speaks for the pod that the backend said, once it has said so; where the backend tells no uids, it is the pod's id.
+ *  A4. The session of a generic pod is under a key of this process alone: its handler may have read it when another control plane
+ *      has not heard yet whose pod it is.
  */
 import type { CloseReason, Hello } from '@simmer/protocol/frames';
 import type { Pod } from './pod.ts';
@@ -40,6 +42,8 @@ export type Verdict =
 
 export class PodIdentities {
   private readonly keys = new SessionKeys();
+  /** A4 */
+  private readonly ownKeys = new SessionKeys();
   private readonly byPod = new Map<Pod, Entry>();
   private readonly byToken = new Map<string, Entry>();
   private readonly byUid = new Map<string, Claim>();
@@ -80,6 +84,12 @@ export class PodIdentities {
     for (const uid of entry.uids) this.byUid.delete(uid);
   }
 
+  /** Its launch token lets nobody in any more. */
+  spend(pod: Pod): void {
+    const entry = this.byPod.get(pod);
+    if (entry !== undefined) this.byToken.delete(entry.token);
+  }
+
   /** Binds the pod to who says hello, where that is accepted (A1). */
   check(hello: Hello, now: number): Verdict {
     if (hello.bootId === '') return refused('unauthorized', 'a hello without a boot id');
@@ -113,14 +123,15 @@ export class PodIdentities {
   }
 
   private checkSession(hello: Hello, claim: Claim | undefined): Verdict {
-    if (!this.keys.looksLikeSession(hello.credential)) {
+    const { credential } = hello;
+    if (!this.keys.looksLikeSession(credential) && !this.ownKeys.looksLikeSession(credential)) {
       return refused('unauthorized', 'unknown or expired credential');
     }
     if (claim === undefined) return NOT_YET;
     const { pod } = claim.entry;
     const { uid, bootId } = hello;
     const subject = { uid, bootId, functionKey: pod.fn.key, podId: pod.id };
-    if (this.keys.verify(hello.credential, subject)) return { kind: 'is', pod };
+    if (this.keysOf(pod).verify(credential, subject)) return { kind: 'is', pod };
     return refused('forbidden', `the session is not of ${pod.id}`);
   }
 
@@ -128,7 +139,11 @@ export class PodIdentities {
   sessionOf(pod: Pod): string {
     const bound = this.byPod.get(pod)?.bound;
     if (bound === undefined) return '';
-    return this.keys.sessionOf({ ...bound, functionKey: pod.fn.key, podId: pod.id });
+    return this.keysOf(pod).sessionOf({ ...bound, functionKey: pod.fn.key, podId: pod.id });
+  }
+
+  private keysOf(pod: Pod): SessionKeys {
+    return pod.fn.generic ? this.ownKeys : this.keys;
   }
 }
 

@@ -11,6 +11,7 @@
  *      again when it has.
  *  L5. A pod that was killed is remembered until its exit is told (one always is): what ran on it is not to run again
  *      beside it.
+ *  L6. A pod of a WarmPool becomes a function's in `become` alone; then nothing that it was shown before lets anybody in.
  */
 import type { CloseReason, Hello } from '@simmer/protocol/frames';
 import { PROTOCOL_VERSION } from '@simmer/protocol/limits';
@@ -97,8 +98,31 @@ export class PodLifecycle implements PodOwner {
     if (message.revision === fn.record.revision) pod.source = fn.record.source;
     fn.pods.add(pod);
     this.byId.set(pod.id, pod);
+    if (message.origin !== undefined) this.scheduler.claims.adopted(pod, message.origin);
     this.identities.expect(pod, message.credential, message.identified, now);
     this.account(pod);
+  }
+
+  /** A generic pod that idles becomes the function's (L6): it is told so, and loads. */
+  become(pod: Pod, fn: FunctionState): void {
+    pod.state = 'loading';
+    this.account(pod, ''); // L2
+    pod.fn.pods.delete(pod);
+    const { record } = fn;
+    pod.fn = fn;
+    pod.capacity = record.spec.concurrency;
+    pod.revision = record.revision;
+    pod.source = record.source;
+    pod.grant = record.claim ?? null;
+    pod.launchedAt = this.wallClock();
+    pod.helloAt = this.scheduler.ports.now();
+    pod.readyAt = 0;
+    fn.pods.add(pod);
+    this.account(pod);
+    this.identities.spend(pod);
+    pod.link?.specialize(this.identities.sessionOf(pod));
+    const { id: podId, revision } = pod;
+    this.scheduler.ports.post({ type: 'pod-claimed', podId, functionKey: fn.key, revision });
   }
 
   identified({ podId, uid, proofKey }: PodIdentifiedMessage): void {
@@ -214,11 +238,13 @@ export class PodLifecycle implements PodOwner {
     const now = this.scheduler.ports.now();
     const { fn } = pod;
     const isNew = pod.readyAt === 0;
+    pod.grant = null;
     if (isNew && !pod.adopted) {
       const sinceLaunch = Math.max(0, this.wallClock() - pod.launchedAt);
       fn.counters.observe(HISTOGRAM.load, now - pod.helloAt);
       fn.counters.observe(HISTOGRAM.ready, sinceLaunch);
-      fn.observeColdStart(sinceLaunch);
+      // Of a claimed pod it says nothing of how long a launch takes.
+      if (pod.origin === null) fn.observeColdStart(sinceLaunch);
     }
     pod.readyAt = now;
     pod.idleSince = Math.floor(now);
@@ -230,6 +256,7 @@ export class PodLifecycle implements PodOwner {
     }
     this.account(pod);
     this.scheduler.misses.onServing(fn);
+    if (fn.generic && this.scheduler.claims.onIdle(pod)) return;
     this.scheduler.ports.post({ type: 'pod-ready', podId: pod.id });
     this.scheduler.serve(pod, now);
   }
@@ -243,6 +270,7 @@ export class PodLifecycle implements PodOwner {
   }
 
   failed(pod: Pod, code: string, message: string): void {
+    if (pod.origin !== null) this.scheduler.misses.onClaimFailed(pod.fn, `${code}: ${message}`);
     this.scheduler.ports.post({ type: 'pod-failed', podId: pod.id, code, message });
   }
 
@@ -271,7 +299,9 @@ export class PodLifecycle implements PodOwner {
       this.gone(pod, reason);
       return;
     }
-    pod.state = wasServing || pod.readyAt > 0 ? 'disconnected' : 'expected';
+    // One that was claimed and is not ready yet has been ready before.
+    const wasReady = pod.readyAt > 0 || pod.origin !== null;
+    pod.state = wasServing || wasReady ? 'disconnected' : 'expected';
     this.account(pod);
     if (pod.state === 'disconnected') {
       const now = this.scheduler.ports.now();
@@ -288,6 +318,7 @@ export class PodLifecycle implements PodOwner {
     pod.state = 'moved';
     this.scheduler.wheel.clear(pod);
     this.account(pod);
+    this.scheduler.claims.onLeft(pod);
     pod.link.goaway(address, this.identities.sessionOf(pod));
   }
 
@@ -309,6 +340,7 @@ export class PodLifecycle implements PodOwner {
     pod.state = 'draining';
     this.account(pod);
     this.scheduler.ports.post({ type: 'pod-draining', podId: pod.id, reason });
+    this.scheduler.claims.onLeft(pod);
     this.scheduler.misses.look(pod.fn, this.scheduler.ports.now());
   }
 
@@ -341,6 +373,7 @@ export class PodLifecycle implements PodOwner {
     this.byId.delete(pod.id);
     // Not for good: where it was sent to it is wanted.
     link?.close(sentOn ? 'replaced' : 'gone');
+    this.scheduler.claims.onLeft(pod);
     this.scheduler.misses.look(fn, this.scheduler.ports.now());
   }
 
@@ -360,10 +393,10 @@ export class PodLifecycle implements PodOwner {
     this.account(pod);
   }
 
-  private account(pod: Pod): void {
+  /** `next`: '' where it leaves its function without being gone. */
+  private account(pod: Pod, next = gaugeOf(pod)): void {
     const { fn, counted } = pod;
     fn.available.place(pod);
-    const next = gaugeOf(pod);
     if (next === counted) return;
     pod.counted = next;
     if (counted !== '') fn.counters.addGauge(counted, -1);

@@ -159,6 +159,12 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
     this.senders?.delete(stream);
   }
 
+  specialize(session: string): void {
+    if (this.state.kind !== 'attached') return;
+    const { pod } = this.state;
+    if (pod.source !== undefined) this.sendCode(pod, pod.source, session);
+  }
+
   drain(graceMs: number): void {
     this.send({ kind: 'drain', graceMs });
   }
@@ -320,15 +326,17 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
   private sendCode(pod: Pod, source: FunctionSource, session: string): void {
     const { bytes } = source;
     const digest = digestOf(source);
+    const { fn, grant } = pod;
     this.send({
       kind: 'specialize',
       session,
-      function: pod.fn.key,
-      env: [],
-      secrets: [],
+      function: fn.key,
+      env: grant?.env ?? [],
+      secrets: grant?.secrets ?? [],
       entry: source.entry,
       digest,
-      limits: [['capacity', String(pod.capacity)]],
+      limits: limitsOf(pod),
+      ...(grant !== null && fn.schemas),
     });
     if (bytes.length <= INLINE_BODY_BYTES) {
       this.send({ kind: 'code', digest, offset: 0, bytes, end: true });
@@ -470,6 +478,15 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
     this.send({ kind: 'ping', nonce: ++this.nonce });
     this.scheduler.wheel.set(this, now + this.settings.heartbeatMs);
   }
+}
+
+/** Those of a pod that was launched for its function stand in its environment and its welcome. */
+function limitsOf({ capacity, fn, grant }: Pod): HeaderPairs {
+  if (grant === null) return [['capacity', String(capacity)]];
+  const { graceMs, maxRequestBytes, maxResultBytes } = fn.record.spec;
+  const { memoryBytes } = grant;
+  const limits = { capacity, graceMs, maxRequestBytes, maxResultBytes, memoryBytes };
+  return Object.entries(limits).map(([name, value]) => [name, String(value)]);
 }
 
 /** As frames write it. */

@@ -6,13 +6,15 @@
  *       │                  │      reconnect  │  ▼    │ socket lost
  *       └──────────────────┴────────────▶ gone  disconnected ──(no reconnect in time)──▶ gone
  *   loading, serving ──sent to the next control plane──▶ moved ──its socket closes──▶ gone
+ *   serving, of a WarmPool ──claimed──▶ loading, of its function
  *
- * What a pod is (function, kind, capacity) is what the control thread said of it, never its own word.
+ * What a pod is (function, kind, capacity) is what the control thread or a claim said of it, never its own word.
  */
 import type { PodKind } from '@simmer/protocol/backend';
 import type { CloseReason } from '@simmer/protocol/frames';
 import type { FunctionSource } from '@simmer/protocol/registry';
 import type { Gauge } from '../shared/counters.ts';
+import type { Grant } from '../shared/messages.ts';
 import type { FunctionState } from './function-state.ts';
 import type { Invocation } from './invocation.ts';
 import { Running } from './running.ts';
@@ -35,6 +37,8 @@ export interface PodLink {
   credit(stream: number, bytes: number): void;
   /** The attempt has ended here: forget what was still to be sent for it. */
   forget(stream: number): void;
+  /** Become the function that the pod is of now: `specialize`, and its code. */
+  specialize(session: string): void;
   drain(graceMs: number): void;
   goaway(address: string, session: string): void;
   close(reason: CloseReason): void;
@@ -45,14 +49,15 @@ export interface PodOwner {
 }
 
 export class Pod extends TimerNode {
-  readonly fn: FunctionState;
+  /** Changes once at most: when a generic pod is claimed (claims.ts). */
+  fn: FunctionState;
   state: PodState = 'expected';
   link: PodLink | null = null;
   /** Attempts by stream; and attempts of earlier sockets that it still runs (they hold slots too). */
   readonly running = new Running();
   orphans = 0;
   /** Attempts at once. */
-  readonly capacity: number;
+  capacity: number;
   /** The stream of its last attempt on this socket. */
   lastStream = 0;
   // Its place in PodSet.
@@ -70,9 +75,9 @@ export class Pod extends TimerNode {
   leaveWhenIdle: boolean;
   readonly id: string;
   readonly backend: string;
-  readonly revision: string;
-  /** Epoch milliseconds of its launch, as the control thread gave it; and of its process's start. */
-  readonly launchedAt: number;
+  revision: string;
+  /** Epoch milliseconds of its launch, as the control thread gave it, or of its claim; and of its process's start. */
+  launchedAt: number;
   startedAt = 0;
   /** An earlier control plane launched it: its start says nothing of how long one takes. */
   adopted = false;
@@ -83,6 +88,10 @@ export class Pod extends TimerNode {
   /** On the scheduler's clock. */
   helloAt = 0;
   readyAt = 0;
+  /** The WarmPool that it comes from, where it was claimed. */
+  origin: FunctionState | null = null;
+  /** What it is given with its code, until it is ready. */
+  grant: Grant | null = null;
   private readonly owner: PodOwner;
 
   constructor(

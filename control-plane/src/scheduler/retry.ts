@@ -48,6 +48,7 @@ const CAUSES: Partial<Record<ErrorCode, RetryCause>> = {
   timeout: 'timeout',
   function_error: 'error',
   function_exited: 'error',
+  memory_exceeded: 'error',
   internal_error: 'error',
 };
 

@@ -15,6 +15,7 @@ import type { HeaderPairs, Outcome, ResultDetails } from '@simmer/protocol/frame
 import { ENDS, HISTOGRAM, type PlacementKind, type ProcessCounters } from '../shared/counters.ts';
 import type { LogLine, ToControl } from '../shared/messages.ts';
 import { type AdmissionInput, refuse, retryAfterSeconds } from './admission.ts';
+import type { Claims } from './claims.ts';
 import type { ExecutionLogs } from './execution-logs.ts';
 import { endOf } from './executions/execution.ts';
 import { OK, outcomeOf, SyncRing } from './executions/sync-ring.ts';
@@ -56,6 +57,7 @@ export class Scheduler implements InvocationOwner {
   private readonly limits: SchedulerLimits;
   /** Set once by core.ts: they refer to each other. */
   misses!: Misses;
+  claims!: Claims;
   retries!: Retries;
   pods!: PodLifecycle;
   logs!: ExecutionLogs;
@@ -490,5 +492,6 @@ export class Scheduler implements InvocationOwner {
 function placementOf(invocation: Invocation, pod: Pod): PlacementKind {
   if (pod.kind === 'job') return 'job';
   if (invocation.queuedAt === 0) return 'warm';
-  return pod.readyAt > invocation.queuedAt ? 'grown' : 'waited';
+  if (pod.readyAt <= invocation.queuedAt) return 'waited';
+  return pod.origin === null ? 'grown' : 'generic';
 }

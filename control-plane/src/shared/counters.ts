@@ -76,7 +76,7 @@ export const PLACEMENTS = ['warm', 'waited', 'grown', 'generic', 'job'] as const
 export type PlacementKind = (typeof PLACEMENTS)[number];
 
 /** What was decided for an invocation that found no free slot. */
-export const MISSES = ['wait', 'grow', 'job', 'exhausted'] as const;
+export const MISSES = ['wait', 'generic', 'grow', 'job', 'exhausted'] as const;
 export type MissKind = (typeof MISSES)[number];
 
 /**

@@ -9,6 +9,7 @@ import type { RateLimit } from '@simmer/protocol/api-keys';
 import type { PodKind } from '@simmer/protocol/backend';
 import type { EnvelopeReading } from '@simmer/protocol/envelope';
 import type { ErrorCode } from '@simmer/protocol/errors';
+import type { HeaderPairs } from '@simmer/protocol/frames';
 import type { FunctionSpec } from '@simmer/protocol/manifest';
 import type { FunctionSource } from '@simmer/protocol/registry';
 import type { Config } from '../config/config.ts';
@@ -27,6 +28,20 @@ export interface ControlThreadData {
 
 // ---- control thread -> scheduler -----------------------------------------------------------------------------------
 
+/** What a pod is given with its code, before that is loaded. */
+export interface Grant {
+  readonly env: HeaderPairs;
+  readonly secrets: HeaderPairs;
+  /** Of resident memory; 0: no limit. Told to the pod as it stands. */
+  readonly memoryBytes: number;
+}
+
+/** How a function gets pods of WarmPools. */
+export interface ClaimRecord extends Grant {
+  /** Keys of those whose pods fit, the first before the next. */
+  readonly pools: readonly string[];
+}
+
 export interface FunctionRecord {
   readonly key: string;
   readonly spec: FunctionSpec;
@@ -36,6 +51,10 @@ export interface FunctionRecord {
   readonly source?: FunctionSource;
   /** Index of its block in the shared counters. */
   readonly slot: number;
+  /** Absent where no WarmPool fits. */
+  readonly claim?: ClaimRecord;
+  /** Of a WarmPool: of its pods, the per cent that one function may hold while others ask. */
+  readonly maxShare?: number;
 }
 
 /** Functions that are new or changed, and keys that are gone. What waits for a deleted function is still served. */
@@ -61,6 +80,8 @@ export interface PodExpectedMessage {
   readonly launchedAt: number;
   /** It answers one unit of a `need`; otherwise upkeep launched it. */
   readonly needed: boolean;
+  /** Key of the WarmPool that it was claimed from, by an earlier control plane. */
+  readonly origin?: string;
 }
 
 /** Who may say hello as this pod (BackendEvent `identified`). */
@@ -283,6 +304,14 @@ export interface PodReadyMessage {
   readonly podId: string;
 }
 
+/** A pod of a WarmPool has become this function's, of this revision. `pod-ready` follows, or what tells its end. */
+export interface PodClaimedMessage {
+  readonly type: 'pod-claimed';
+  readonly podId: string;
+  readonly functionKey: string;
+  readonly revision: string;
+}
+
 /** The pod said `failed`: its handler does not load. Its exit follows. */
 export interface PodFailedMessage {
   readonly type: 'pod-failed';
@@ -405,6 +434,7 @@ export type ToControl =
   | VerifyTokenMessage
   | NeedMessage
   | PodReadyMessage
+  | PodClaimedMessage
   | PodFailedMessage
   | PodLostMessage
   | PodDrainingMessage

@@ -18,6 +18,7 @@ function pod(podId: string, more: Partial<Pod> = {}): [string, Pod] {
     label: podId,
     phase: { name: 'ready', since: 0 },
     stuck: undefined,
+    origin: undefined,
     ...more,
   };
   return [podId, made];
@@ -37,6 +38,8 @@ function statusOf(pods: [string, Pod][], more: Partial<Pool> = {}) {
     lastFailure: undefined,
     rollTarget: 0,
     lastRetireAt: 0,
+    claimed: new Map(),
+    fit: undefined,
     deleted: false,
     wakeAt: 0,
     ...more,

@@ -52,6 +52,7 @@ export class ScriptedBackend implements Backend {
   /** What an earlier process left. */
   left: readonly FoundPod[] = [];
   readonly launched: LaunchRequest[] = [];
+  readonly claims: (readonly [podId: string, functionKey: string, revision: string])[] = [];
   readonly terminated: { podId: string; graceMs: number }[] = [];
   /** Set: launches are refused with it. */
   refusal: string | undefined;
@@ -64,6 +65,9 @@ export class ScriptedBackend implements Backend {
     if (this.refusal !== undefined) throw new Error(this.refusal);
     this.launched.push(request);
     this.running.add(request.podId);
+  }
+  claimed(...claim: readonly [string, string, string]): void {
+    this.claims.push(claim);
   }
   async terminate(podId: string, graceMs: number): Promise<void> {
     this.terminated.push({ podId, graceMs });

@@ -18,6 +18,7 @@ const pod = (podId: string, phase: PodPhase, more: Partial<Pod> = {}): Pod => ({
   adopted: false,
   needed: false,
   stuck: undefined,
+  origin: undefined,
   label: '4711',
   phase,
   ...more,
@@ -38,6 +39,8 @@ function setUp() {
     lastFailure: undefined,
     rollTarget: 0,
     lastRetireAt: 0,
+    claimed: new Map(),
+    fit: undefined,
     deleted: false,
     wakeAt: 0,
   };
@@ -171,7 +174,7 @@ t.test('a pool tells what each of its pods does', async (t) => {
     stale: 1,
     jobs: 1,
     lost: 0,
-    misses: { wait: 0, grow: 1, job: 0, exhausted: 0 },
+    misses: { wait: 0, generic: 0, grow: 1, job: 0, exhausted: 0 },
     placements: { warm: 1, waited: 0, grown: 0, generic: 0, job: 0 },
   };
   t.strictSame(get('/v1/pools/echo', pods).body, {

@@ -16,6 +16,7 @@ const pod = (phase: PodPhase, revision = 'r1', kind: Pod['kind'] = 'pool'): Pod 
   adopted: false,
   needed: false,
   stuck: undefined,
+  origin: undefined,
   label: undefined,
   phase,
 });
@@ -35,6 +36,8 @@ function poolOf(spec: Record<string, unknown>, pods: Pod[], more: Partial<Pool> 
     lastFailure: undefined,
     rollTarget: 0,
     lastRetireAt: Number.NEGATIVE_INFINITY,
+    claimed: new Map(),
+    fit: undefined,
     deleted: false,
     wakeAt: Number.POSITIVE_INFINITY,
     ...more,

@@ -5,6 +5,7 @@
 import type { PodKind } from '@simmer/protocol/backend';
 import type { CloseReason, Hello, Outcome } from '@simmer/protocol/frames';
 import { type FunctionManifest, resolveManifest } from '@simmer/protocol/manifest';
+import { warmPoolKey } from '@simmer/protocol/names';
 import { type Core, createCore } from '../../src/scheduler/core.ts';
 import type { FunctionState } from '../../src/scheduler/function-state.ts';
 import { ExecutionIds } from '../../src/scheduler/ids.ts';
@@ -12,7 +13,7 @@ import { Invocation } from '../../src/scheduler/invocation.ts';
 import type { Pod, PodLink } from '../../src/scheduler/pod.ts';
 import type { Reply } from '../../src/scheduler/reply.ts';
 import { allocateCounters } from '../../src/shared/counters.ts';
-import type { LogLine, ToControl } from '../../src/shared/messages.ts';
+import type { FunctionRecord, LogLine, ToControl } from '../../src/shared/messages.ts';
 
 export const BOOT_ID = 'bootbootboot';
 
@@ -48,6 +49,7 @@ export class FakeLink implements PodLink {
   closed: CloseReason | '' = '';
   drained = false;
   sentTo = '';
+  specializedWith = '';
   invoke(invocation: Invocation): void {
     this.invoked.push(invocation);
   }
@@ -56,6 +58,9 @@ export class FakeLink implements PodLink {
   }
   credit(): void {}
   forget(): void {}
+  specialize(session: string): void {
+    this.specializedWith = session;
+  }
   drain(): void {
     this.drained = true;
   }
@@ -115,6 +120,7 @@ export class Harness {
     name: string,
     spec: Partial<FunctionManifest['spec']> = {},
     revision = 'r1',
+    more: Partial<FunctionRecord> = {},
   ): FunctionState {
     const resolved = resolveManifest({
       apiVersion: 'simmer.dev/v1alpha1',
@@ -123,9 +129,29 @@ export class Harness {
       spec: { handler: 'h.js', ...spec },
     });
     if (!resolved.ok || resolved.manifest.kind !== 'Function') throw new Error('bad manifest');
-    const record = { key: `default/${name}`, spec: resolved.manifest.spec, revision, slot: 1 };
+    const { spec: whole } = resolved.manifest;
+    const record = { key: `default/${name}`, spec: whole, revision, slot: 1, ...more };
     this.core.onMessage({ type: 'functions', upsert: [record], remove: [] });
     return this.core.functions.get(record.key) as FunctionState;
+  }
+
+  /** Registers the WarmPool `name`. */
+  defineWarmPool(name: string, maxReplicas: number, maxShare = 50): FunctionState {
+    const key = warmPoolKey('default', name);
+    return this.define(name, { maxReplicas }, 'p1', { key, maxShare });
+  }
+
+  /** Registers a function that pods of these WarmPools may become. */
+  defineClaiming(
+    name: string,
+    pools: readonly FunctionState[],
+    spec: Partial<FunctionManifest['spec']> = {},
+  ): FunctionState {
+    const bytes = Buffer.from(name);
+    return this.define(name, spec, 'r1', {
+      source: { entry: 'handler.js', digest: name, bytes },
+      claim: { pools: pools.map((pool) => pool.key), env: [], secrets: [], memoryBytes: 0 },
+    });
   }
 
   /** A pod that was launched, and has neither connected nor got ready. */

@@ -1,9 +1,15 @@
 import t from 'tap';
-import { decideMiss, type MissInput } from '../../src/scheduler/placement.ts';
+import {
+  decideMiss,
+  type GenericPods,
+  type MissInput,
+  NO_GENERIC_PODS,
+} from '../../src/scheduler/placement.ts';
 
 const empty: MissInput = {
   queued: 1,
   headWaitMs: 0,
+  timeoutMs: 30_000,
   servingSlots: 0,
   comingSlots: 0,
   slotsPerPod: 1,
@@ -13,10 +19,18 @@ const empty: MissInput = {
   maxJobs: 4,
   serviceMs: undefined,
   coldStartMs: 100,
+  generic: NO_GENERIC_PODS,
 };
+const generic = (pods: Partial<GenericPods>): { generic: GenericPods } => ({
+  generic: { ...NO_GENERIC_PODS, ...pods },
+});
 
 // The policy as a table: what is different from an empty pool with one invocation waiting, and what is decided.
-const table: [string, Partial<MissInput>, { kind: string; pods?: number; jobs?: number }][] = [
+const table: [
+  string,
+  Partial<MissInput>,
+  { kind: string; pods?: number; launch?: number; grow?: number; jobs?: number; reason?: RegExp },
+][] = [
   ['an empty pool grows by one', {}, { kind: 'grow', pods: 1, jobs: 0 }],
   ['a pod on its way covers the miss', { comingSlots: 1, poolPods: 1 }, { kind: 'wait' }],
   [
@@ -77,6 +91,62 @@ const table: [string, Partial<MissInput>, { kind: string; pods?: number; jobs?: 
   [
     'a maximum that was lowered below what lives launches nothing',
     { queued: 9, poolPods: 12, servingSlots: 12, maxPods: 10, maxJobs: 0, serviceMs: 1_000 },
+    { kind: 'exhausted' },
+  ],
+  [
+    'a generic pod that idles comes before growing',
+    generic({ idle: 3, room: 5 }),
+    { kind: 'generic', pods: 1, launch: 0, grow: 0, jobs: 0 },
+  ],
+  [
+    'a burst claims what its concurrency needs',
+    { queued: 7, slotsPerPod: 4, ...generic({ idle: 5 }) },
+    { kind: 'generic', pods: 2, launch: 0, grow: 0 },
+  ],
+  [
+    'one that is being specialized covers the miss',
+    { comingSlots: 1, poolPods: 1, ...generic({ idle: 5 }) },
+    { kind: 'wait', reason: /on their way/ },
+  ],
+  [
+    'what the generic pool has not it launches, up to its room; the rest grows',
+    { queued: 9, ...generic({ idle: 2, coming: 1, room: 3 }) },
+    { kind: 'generic', pods: 2, launch: 3, grow: 3, jobs: 0 },
+  ],
+  [
+    'a generic pod on its way is waited for',
+    generic({ coming: 1, room: 3 }),
+    { kind: 'wait', reason: /generic pod is on its way/ },
+  ],
+  [
+    'an empty pool that may grow launches for it',
+    generic({ room: 3 }),
+    { kind: 'generic', pods: 0, launch: 1, grow: 0 },
+  ],
+  [
+    'claimed pods count towards the maximum',
+    { queued: 5, servingSlots: 8, poolPods: 8, serviceMs: 1_000, ...generic({ idle: 9 }) },
+    { kind: 'generic', pods: 2, launch: 0, grow: 0, jobs: 3 },
+  ],
+  [
+    'at its maximum it claims nothing',
+    { queued: 2, poolPods: 10, servingSlots: 10, serviceMs: 1_000, ...generic({ idle: 9 }) },
+    { kind: 'job', jobs: 2 },
+  ],
+  [
+    'a full generic pool that still hands out is waited for',
+    generic({ inLine: true }),
+    { kind: 'wait', reason: /its turn/ },
+  ],
+  [
+    'for half of its time',
+    { headWaitMs: 16_000, ...generic({ inLine: true }) },
+    { kind: 'grow', pods: 1 },
+  ],
+  ['a full one that hands out nothing is not', generic({}), { kind: 'grow', pods: 1, jobs: 0 }],
+  [
+    'a function whose pods fail claims nothing',
+    { maxPods: 0, maxJobs: 0, ...generic({ idle: 5, room: 5, inLine: true }) },
     { kind: 'exhausted' },
   ],
 ];

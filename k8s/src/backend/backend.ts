@@ -286,6 +286,11 @@ export class KubernetesBackend implements Backend {
     this.look(podId);
   }
 
+  claimed(podId: string, functionKey: string, revision: string): void {
+    const tracked = this.tracked.get(podId);
+    if (tracked) this.tracked.set(podId, { ...tracked, functionKey, revision });
+  }
+
   // ---- ending --------------------------------------------------------------------------------------------------------
 
   async terminate(podId: string, graceMs: number): Promise<void> {

@@ -58,7 +58,7 @@ export interface TemplateSettings {
 export interface Launch
   extends Pick<
     LaunchRequest,
-    'podId' | 'kind' | 'functionKey' | 'spec' | 'revision' | 'credential' | 'address'
+    'podId' | 'kind' | 'functionKey' | 'spec' | 'revision' | 'credential' | 'address' | 'preload'
   > {
   /** UID of the Function object; absent where there is none. */
   readonly functionUid?: string;
@@ -219,6 +219,7 @@ function environmentOf(launch: Launch, settings: TemplateSettings, terminationSe
     ...(spec.source === undefined ? [value(RUNTIME_ENV.handler, spec.handler)] : []),
     value(RUNTIME_ENV.capacity, String(spec.concurrency)),
     value(RUNTIME_ENV.graceMs, String(graceMs)), // 3
+    ...(launch.preload ? [value(RUNTIME_ENV.preload, launch.preload.join(','))] : []),
   ];
 }
 

@@ -13,7 +13,7 @@ import {
   type FunctionSource,
   type RegisteredFunction,
 } from '@simmer/protocol/registry';
-import { asFunction } from '@simmer/protocol/warm-pool';
+import { asFunction, settingsOf, type WarmPoolSettings } from '@simmer/protocol/warm-pool';
 import { type KubeObject, WARM_POOLS } from '../api/api.ts';
 import type { Reference } from './references.ts';
 import { referencesOf } from './references.ts';
@@ -29,7 +29,13 @@ export interface KnownContents {
 }
 
 export type Checked =
-  | { readonly ok: true; readonly key: string; readonly manifest: FunctionManifest }
+  | {
+      readonly ok: true;
+      readonly key: string;
+      readonly manifest: FunctionManifest;
+      /** Of a WarmPool. */
+      readonly pool?: WarmPoolSettings;
+    }
   | { readonly ok: false; readonly issues: readonly ManifestIssue[] };
 
 /** Checks it as every manifest is checked, without what only an object in the cluster has. */
@@ -50,11 +56,8 @@ export function checkObject(object: KubeObject): Checked {
   if (!resolved.ok) return resolved;
   const { manifest } = resolved;
   const key = keyOf(object);
-  return {
-    ok: true,
-    key,
-    manifest: manifest.kind === 'WarmPool' ? asFunction(manifest) : manifest,
-  };
+  if (manifest.kind !== 'WarmPool') return { ok: true, key, manifest };
+  return { ok: true, key, manifest: asFunction(manifest), pool: settingsOf(manifest) };
 }
 
 export function keyOf({ kind, metadata }: KubeObject): string {
@@ -70,7 +73,7 @@ export interface RegisterOptions {
 
 /** What it is with the present contents; or why it cannot be served as it stands. */
 export function register(
-  { key, manifest }: Extract<Checked, { ok: true }>,
+  { key, manifest, pool }: Extract<Checked, { ok: true }>,
   uid: string,
   contents: KnownContents,
   options: RegisterOptions,
@@ -89,8 +92,9 @@ export function register(
     key,
     manifest,
     baseDir: '',
-    revision: revisionOf(spec, source?.digest ?? null, digests, options),
+    revision: revisionOf(spec, source?.digest ?? null, digests, options, pool?.preload),
     uid,
+    ...(pool && { pool }),
     ...(source && { source }),
   };
 }
@@ -126,6 +130,7 @@ function revisionOf(
   sourceDigest: string | null,
   contents: readonly unknown[],
   options: RegisterOptions,
+  preload: readonly string[] = [],
 ): string {
   const running = {
     handler: spec.handler,
@@ -142,6 +147,7 @@ function revisionOf(
     maxResultBytes: spec.maxResultBytes,
     ...(spec.inputSchema && { inputSchema: spec.inputSchema }),
     ...(spec.outputSchema && { outputSchema: spec.outputSchema }),
+    ...(preload.length > 0 && { preload }),
   };
   return createHash('sha256').update(canonical(running)).digest('hex').slice(0, 16);
 }

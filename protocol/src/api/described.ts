@@ -146,6 +146,7 @@ const ATTEMPT: readonly ErrorCode[] = [
   'invalid_output',
   'function_error',
   'function_exited',
+  'memory_exceeded',
   'result_not_serializable',
   'result_too_large',
   'timeout',

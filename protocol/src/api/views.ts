@@ -280,6 +280,15 @@ const FunctionStatus = Type.Object(
     running: count('Attempts that run.'),
     accepted: count('Invocations since the start.'),
     succeeded: count('Of them.'),
+    warmPools: Type.Object(
+      {
+        pools: Type.Array(Type.String(), {
+          description: 'Names of the WarmPools whose pods may become its own.',
+        }),
+        reason: Type.Optional(Type.String({ description: 'Why there is none.' })),
+      },
+      closed,
+    ),
     lastFailure: Type.Optional(LastFailure),
   },
   closed,
@@ -357,6 +366,9 @@ const poolFields = {
   draining: count('Of them.'),
   stale: count('Of them, of an earlier revision.'),
   jobs: count('Of them, one-shot.'),
+  claimed: Type.Optional(
+    count("Of a WarmPool: pods that have become a function's and still take work; not of `live`."),
+  ),
   lost: count('Pods that went with work on them, since the start.'),
   misses: Type.Record(Type.String(), count('How often.'), {
     description: 'What was decided for calls that found no free slot, by kind.',

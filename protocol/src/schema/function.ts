@@ -35,6 +35,14 @@ export const FunctionSpecSchema = Type.Object(
       "The container image of its pods: Simmer's runtime image with the function's files. The control plane's stock runtime image where absent. Kubernetes backend only.",
     ),
     source: Type.Optional(Source),
+    pool: Type.Optional(
+      Type.String({
+        pattern: NAME_PATTERN,
+        maxLength: 40,
+        description:
+          'The WarmPool of its namespace whose pods may become its own; any `Shared` one that fits where absent.',
+      }),
+    ),
     env: Type.Array(EnvVar, {
       maxItems: 500,
       default: [],

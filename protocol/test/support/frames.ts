@@ -94,6 +94,8 @@ export const FRAMES: { [K in FrameKind]: fc.Arbitrary<Extract<Frame, { kind: K }
     entry: text,
     digest: text,
     limits: pairs,
+    inputSchema: fc.string({ minLength: 1, maxLength: 400 }),
+    outputSchema: text,
   }),
   code: fc.record({
     kind: fc.constant('code' as const),

@@ -115,6 +115,12 @@ export class ProcessBackend implements Backend {
     });
   }
 
+  /** What it prints is the function's from now on. */
+  claimed(podId: string, functionKey: string, revision: string): void {
+    const child = this.children.get(podId);
+    if (child) child.pod = { ...child.pod, functionKey, revision };
+  }
+
   async terminate(podId: string, graceMs: number): Promise<void> {
     const child = this.children.get(podId);
     if (!child) return;
@@ -205,6 +211,7 @@ export class ProcessBackend implements Backend {
       [RUNTIME_ENV.graceMs]: String(spec.graceMs),
       [RUNTIME_ENV.scratch]: scratchOf(request.podId),
       ...(this.options.ca !== undefined && { [RUNTIME_ENV.ca]: this.options.ca }),
+      ...(request.preload && { [RUNTIME_ENV.preload]: request.preload.join(',') }),
       [RUNTIME_ENV.exitWithStdin]: '1',
     };
   }

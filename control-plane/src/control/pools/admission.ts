@@ -4,7 +4,7 @@
 import type { PodKind } from '@simmer/protocol/backend';
 import type { LaunchRefusedMessage, NeedMessage } from '../../shared/messages.ts';
 import { isHopeless, launchesAllowed } from './backoff.ts';
-import { isComing, isCurrent, isLeaving, isLive, type Pool } from './pool.ts';
+import { isComing, isCurrent, isLeaving, isLive, maxPodsOf, type Pool } from './pool.ts';
 
 /** A refusal that a pod's end may lift at any time: the scheduler counts pods too, so this is rare. */
 const FULL_RETRY_MS = 250;
@@ -89,9 +89,10 @@ interface Room {
 
 function roomInPool(pool: Pool): Room {
   const { maxReplicas } = pool.registered.manifest.spec;
+  const most = maxPodsOf(pool);
   let current = 0;
   for (const pod of pool.pods.values()) if (isLive(pod) && isCurrent(pool, pod)) current++;
-  return { count: maxReplicas - current, reason: `the pool is at its maximum (${maxReplicas})` };
+  return { count: most - current, reason: `the pool is at its maximum (${maxReplicas})` };
 }
 
 function roomForJobs(pool: Pool, budget: JobBudget): Room {

@@ -46,6 +46,7 @@ export function recordOfFound({ backend, pod }: Found, now: number): Pod {
     launchedAt: now,
     adopted: true,
     needed: false,
+    origin: pod.origin,
     label: pod.label,
     phase: { name: 'starting', deadline: now + ADOPTION_MS },
     stuck: undefined,

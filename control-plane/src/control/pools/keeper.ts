@@ -9,13 +9,20 @@
  *  3. A pod's failure to get ready is counted once, by whichever came first: its word, its exit, its deadline.
  *  4. Once draining, nothing is launched.
  *  5. What an earlier process launched is taken over before anything is launched for its function.
+ *  6. Of an earlier process's pods those of WarmPools are ended: what marks one that was claimed comes after the claim.
  */
 import { randomBytes } from 'node:crypto';
 import type { Backend, BackendEvent, PodKind } from '@simmer/protocol/backend';
 import { isErrorCode } from '@simmer/protocol/errors';
+import { warmPoolName } from '@simmer/protocol/names';
 import type { RegisteredFunction } from '@simmer/protocol/registry';
 import type { Config } from '../../config/config.ts';
-import type { FunctionRecord, NeedMessage, ToScheduler } from '../../shared/messages.ts';
+import type {
+  FunctionRecord,
+  NeedMessage,
+  PodClaimedMessage,
+  ToScheduler,
+} from '../../shared/messages.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { admit, refuseAll } from './admission.ts';
@@ -128,8 +135,11 @@ export class PoolKeeper {
     for (const found of all) {
       const { podId, functionKey, launchedAt, uids, proofKey } = found.pod;
       const pool = this.table.get(functionKey);
-      if (pool === undefined) {
-        log.info({ podId }, `pod ended: there is no ${functionKey}`);
+      // A generic one may have become a function's without a mark of it (6).
+      if (pool === undefined || warmPoolName(functionKey) !== undefined) {
+        const why =
+          pool === undefined ? `there is no ${functionKey}` : 'nobody knows whom it served';
+        log.info({ podId }, `pod ended: ${why}`);
         this.terminate({ podId, backend: found.backend.name }, 0);
         continue;
       }
@@ -146,11 +156,12 @@ export class PoolKeeper {
   /** The functions there should be: all of them. */
   apply(functions: readonly RegisteredFunction[]): void {
     const { changed, removed } = this.table.apply(functions, this.options.clock.now());
-    if (removed.length === 0 && changed.length === 0) {
+    const told = new Set([...changed, ...this.table.fit(functions, this.defaultBackend)]);
+    if (removed.length === 0 && told.size === 0) {
       this.takeOverFound();
       return;
     }
-    const upsert = changed.map(recordOf);
+    const upsert = [...told].map(recordOf);
     this.options.send({ type: 'functions', upsert, remove: removed.map((p) => p.key) });
     this.takeOverFound();
     for (const pool of [...removed, ...changed]) this.look(pool);
@@ -190,6 +201,41 @@ export class PoolKeeper {
     this.look(pool);
   }
 
+  /** A pod of a WarmPool has become a function's, and loads. */
+  onPodClaimed({ podId, functionKey, revision }: PodClaimedMessage): void {
+    const found = this.byPod.get(podId);
+    if (!found) return;
+    const { pool: from, pod } = found;
+    const { clock, log } = this.options;
+    // It was ready, whether or not that was told.
+    if (pod.phase.name === 'starting' && pod.revision === from.registered.revision) {
+      from.backoff = HEALTHY;
+    }
+    this.launcher.release(podId);
+    const pool = this.table.getOrLeaving(functionKey);
+    log.debug({ function: functionKey, podId, pool: from.key }, 'pod claimed');
+    this.backends.get(pod.backend)?.claimed(podId, functionKey, revision);
+    if (pool === undefined) {
+      // Its function is gone with all its pods; nobody would miss this one.
+      this.end(from, pod, 0);
+      return;
+    }
+    from.pods.delete(podId);
+    pod.origin = from.key;
+    pod.revision = revision;
+    pod.launchedAt = clock.now();
+    pod.needed = true;
+    pool.pods.set(podId, pod);
+    this.byPod.set(podId, { pool, pod });
+    if (!isLeaving(pod)) {
+      from.claimed.set(podId, pod);
+      const deadline = clock.now() + pool.registered.manifest.spec.startupTimeoutMs;
+      pod.phase = { name: 'starting', deadline };
+    }
+    this.look(from);
+    this.look(pool);
+  }
+
   /** Its handler does not load: it exits by itself, or is ended. */
   onPodFailed(podId: string, code: string, message: string): void {
     const found = this.byPod.get(podId);
@@ -225,6 +271,7 @@ export class PoolKeeper {
     // Not connected yet, it cannot hear that it is not wanted.
     else if (phase.name !== 'ending') this.end(pool, pod, pool.registered.manifest.spec.graceMs);
     this.look(pool);
+    this.lookAtOrigin(pod);
   }
 
   /** Another process may be leading: nothing is launched or ended until `resume`. */
@@ -401,6 +448,7 @@ export class PoolKeeper {
       launchedAt: this.options.clock.now(),
       adopted: false,
       needed,
+      origin: undefined,
       label: undefined,
       phase: { name: 'queued' },
       stuck: undefined,
@@ -411,7 +459,8 @@ export class PoolKeeper {
 
   /** The pod exists from now on; the scheduler is told. `launchedAt`: epoch milliseconds. */
   private register(pool: Pool, pod: Pod, launchedAt: number): void {
-    const { podId, kind, revision, backend, credential, needed } = pod;
+    const { podId, kind, revision, backend, credential, needed, origin } = pod;
+    if (origin !== undefined) this.table.get(origin)?.claimed.set(podId, pod);
     pool.pods.set(podId, pod);
     this.byPod.set(podId, { pool, pod });
     if (kind === 'job') this.jobs++;
@@ -426,7 +475,16 @@ export class PoolKeeper {
       identified: this.backends.get(backend)?.identifies ?? false,
       launchedAt,
       needed,
+      ...(origin !== undefined && { origin }),
     });
+  }
+
+  /** It takes no more work: the WarmPool that gave it may have another. */
+  private lookAtOrigin({ podId, origin }: Pod): void {
+    const from = origin === undefined ? undefined : this.table.get(origin);
+    if (from === undefined) return;
+    if (!this.byPod.has(podId)) from.claimed.delete(podId);
+    this.look(from);
   }
 
   private cancel(pool: Pool, pod: Pod, reason: string): void {
@@ -461,6 +519,7 @@ export class PoolKeeper {
     if (pool.deleted && pool.pods.size === 0) this.table.forget(pool);
     this.launcher.release(pod.podId);
     this.options.send({ type: 'pod-exited', podId: pod.podId, reason }); // 2
+    this.lookAtOrigin(pod);
     if (this.byPod.size === 0) this.onEmpty?.();
   }
 
@@ -508,6 +567,12 @@ function lateness(pool: Pool, { stuck }: Pod): Failure {
 }
 
 function recordOf(pool: Pool): FunctionRecord {
-  const { key, revision, manifest, source } = pool.registered;
-  return { key, spec: manifest.spec, revision, slot: pool.slot, ...(source && { source }) };
+  const { slot, fit } = pool;
+  const { key, revision, manifest, source, pool: settings } = pool.registered;
+  return {
+    ...{ key, spec: manifest.spec, revision, slot },
+    ...(source && { source }),
+    ...(fit && 'claim' in fit && { claim: fit.claim }),
+    ...(settings && { maxShare: settings.maxShare }),
+  };
 }

@@ -104,6 +104,7 @@ export class Launcher {
         baseDir: registered.baseDir,
         credential: pod.credential,
         address: this.options.podAddress(pod.backend),
+        ...(registered.pool && { preload: registered.pool.preload }),
       });
       this.options.onTaken(pod);
     } catch (error) {

@@ -5,9 +5,11 @@
  *
  * A function that is registered again while its earlier pool is still leaving gets a new pool.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { RegisteredFunction } from '@simmer/protocol/registry';
 import type { Log } from '../log.ts';
 import { HEALTHY } from './backoff.ts';
+import { fitsOf } from './fitting.ts';
 import { isLive, type Pool } from './pool.ts';
 import type { CounterSlots } from './slots.ts';
 
@@ -30,6 +32,23 @@ export class PoolTable {
 
   get(key: string): Pool | undefined {
     return this.kept.get(key);
+  }
+
+  /** A function that was removed still has its pool while that has pods. */
+  getOrLeaving(key: string): Pool | undefined {
+    return this.kept.get(key) ?? [...this.leaving].find((pool) => pool.key === key);
+  }
+
+  /** Finds which WarmPools fit whom; gives those for whom that has changed. */
+  fit(functions: readonly RegisteredFunction[], defaultBackend: string): readonly Pool[] {
+    const changed: Pool[] = [];
+    for (const [key, fit] of fitsOf(functions, defaultBackend)) {
+      const pool = this.kept.get(key);
+      if (pool === undefined || isDeepStrictEqual(pool.fit, fit)) continue;
+      pool.fit = fit;
+      changed.push(pool);
+    }
+    return changed;
   }
 
   /** Those of registered functions. */
@@ -68,7 +87,7 @@ export class PoolTable {
     if (!pool) return this.create(registered, now);
     const before = pool.registered;
     pool.registered = registered;
-    const { key, revision, manifest } = registered;
+    const { key, revision } = registered;
     if (before.revision !== revision) {
       // A roll within a roll: the size is that of before the first.
       pool.rollTarget ||= [...pool.pods.values()].filter(isLive).length;
@@ -77,7 +96,9 @@ export class PoolTable {
       this.log.info({ function: key, revision, replaces: before.revision }, 'new revision');
       return pool;
     }
-    if (JSON.stringify(before.manifest.spec) === JSON.stringify(manifest.spec)) return undefined;
+    const settings = ({ manifest, pool }: RegisteredFunction) =>
+      JSON.stringify([manifest.spec, pool]);
+    if (settings(before) === settings(registered)) return undefined;
     this.log.info({ function: key, revision }, 'settings changed');
     return pool;
   }
@@ -93,6 +114,8 @@ export class PoolTable {
       lastFailure: undefined,
       rollTarget: 0,
       lastRetireAt: Number.NEGATIVE_INFINITY,
+      claimed: new Map(),
+      fit: undefined,
       deleted: false,
       wakeAt: Number.POSITIVE_INFINITY,
     };

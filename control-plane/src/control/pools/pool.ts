@@ -9,6 +9,7 @@ import type { PodKind } from '@simmer/protocol/backend';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { RegisteredFunction } from '@simmer/protocol/registry';
 import type { Backoff } from './backoff.ts';
+import type { Fit } from './fitting.ts';
 
 /** Times are the keeper's clock. */
 export type PodPhase =
@@ -25,16 +26,18 @@ export type PodPhase =
 export interface Pod {
   readonly podId: string;
   readonly kind: PodKind;
-  readonly revision: string;
+  revision: string;
   /** The name of the backend that launches it. */
   readonly backend: string;
   readonly credential: string;
-  /** When it was ordered. */
-  readonly launchedAt: number;
+  /** When it was ordered, or claimed. */
+  launchedAt: number;
   /** Launched by an earlier process: that it does not come back says nothing against its code. */
   readonly adopted: boolean;
   /** A caller waits for it. */
-  readonly needed: boolean;
+  needed: boolean;
+  /** Key of the WarmPool that it was claimed from. */
+  origin: string | undefined;
   /** Process id or pod name, once it runs. */
   label: string | undefined;
   phase: PodPhase;
@@ -66,9 +69,25 @@ export interface Pool {
   /** Pods to have of a new revision while those of the old one are replaced; 0: the minimum only. */
   rollTarget: number;
   lastRetireAt: number;
+  /** Of a WarmPool: pods that have become functions'. While they take work they count towards its maximum. */
+  readonly claimed: Map<string, Pod>;
+  /** Of a function: whether pods of WarmPools can become its own. */
+  fit: Fit | undefined;
   deleted: boolean;
   /** When upkeep is to look at it again. */
   wakeAt: number;
+}
+
+/** Of a WarmPool: pods that have become functions' and still take work. */
+export function claimedFrom({ claimed }: Pool): number {
+  let count = 0;
+  for (const pod of claimed.values()) if (!isLeaving(pod)) count++;
+  return count;
+}
+
+/** Pods that it may have of its own: what a WarmPool gave to functions counts. */
+export function maxPodsOf(pool: Pool): number {
+  return Math.max(0, pool.registered.manifest.spec.maxReplicas - claimedFrom(pool));
 }
 
 export type Leaving = Extract<PodPhase, { name: 'draining' | 'ending' }>;

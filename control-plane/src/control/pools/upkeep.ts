@@ -11,7 +11,7 @@
  *  5. What does not get ready, or does not leave, in its time is ended.
  */
 import { launchesAllowed } from './backoff.ts';
-import { isComing, isCurrent, isLeaving, isLive, type Pod, type Pool } from './pool.ts';
+import { isComing, isCurrent, isLeaving, isLive, maxPodsOf, type Pod, type Pool } from './pool.ts';
 
 /** Pods over the minimum are looked at this often, or ten times a keep-alive where that is rarer. */
 export const RETIRE_INTERVAL_MS = { least: 1_000, most: 15_000 } as const;
@@ -36,7 +36,8 @@ export interface Upkeep {
 }
 
 export function upkeep(pool: Pool, now: number): Upkeep {
-  const { minReplicas, maxReplicas, keepAliveMs } = pool.registered.manifest.spec;
+  const { minReplicas, keepAliveMs } = pool.registered.manifest.spec;
+  const maxReplicas = maxPodsOf(pool);
   const all = [...pool.pods.values()];
   const live = all.filter(isLive);
   const current = live.filter((pod) => isCurrent(pool, pod));
@@ -46,7 +47,7 @@ export function upkeep(pool: Pool, now: number): Upkeep {
 
   // 1, 2
   const asBefore = old.length > 0 ? Math.min(pool.rollTarget, maxReplicas) : 0;
-  const target = pool.deleted ? 0 : Math.max(minReplicas, asBefore);
+  const target = pool.deleted ? 0 : Math.min(Math.max(minReplicas, asBefore), maxReplicas);
   const coming = all.filter(isComing).length;
   const missing = Math.max(0, target - current.length);
   const launch = Math.min(missing, launchesAllowed(pool.backoff, coming, now));
@@ -124,5 +125,6 @@ function leaving(pods: readonly Pod[], count: number): readonly Pod[] {
 export function isSettled(pool: Pool): boolean {
   let ready = 0;
   for (const pod of pool.pods.values()) if (isLive(pod) && pod.phase.name === 'ready') ready++;
-  return ready >= pool.registered.manifest.spec.minReplicas || pool.backoff.state === 'failing';
+  const { minReplicas } = pool.registered.manifest.spec;
+  return ready >= Math.min(minReplicas, maxPodsOf(pool)) || pool.backoff.state === 'failing';
 }

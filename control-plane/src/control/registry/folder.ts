@@ -36,7 +36,7 @@ import type {
   RegistrySnapshot,
   Written,
 } from '@simmer/protocol/registry';
-import { asFunction } from '@simmer/protocol/warm-pool';
+import { asFunction, settingsOf } from '@simmer/protocol/warm-pool';
 import { FolderCode } from '../code/folder-code.ts';
 import type { Log } from '../log.ts';
 import { UNFINISHED_MS } from '../whole-file.ts';
@@ -461,6 +461,7 @@ async function tidy(path: string): Promise<void> {
 function warmPool(manifest: WarmPoolManifest, baseDir: string): RegisteredFunction {
   const { namespace, name } = manifest.metadata;
   const asked = asFunction(manifest);
-  const revision = revisionOf(asked.spec, baseDir, '');
-  return { key: warmPoolKey(namespace, name), manifest: asked, baseDir, revision };
+  const pool = settingsOf(manifest);
+  const revision = revisionOf(asked.spec, baseDir, '', pool.preload);
+  return { key: warmPoolKey(namespace, name), manifest: asked, baseDir, revision, pool };
 }

@@ -9,8 +9,14 @@ import type { FolderCode } from '../code/folder-code.ts';
  * The revision of a function: changes with whatever a running pod cannot take over. The rest (replicas, queue, times
  * that the control plane keeps) applies at once, with the pods that are there.
  * @param handlerDigest of the handler file's bytes
+ * @param preload of a WarmPool
  */
-export function revisionOf(spec: FunctionSpec, baseDir: string, handlerDigest: string): string {
+export function revisionOf(
+  spec: FunctionSpec,
+  baseDir: string,
+  handlerDigest: string,
+  preload: readonly string[] = [],
+): string {
   const running = {
     baseDir,
     handler: spec.handler,
@@ -27,6 +33,7 @@ export function revisionOf(spec: FunctionSpec, baseDir: string, handlerDigest: s
     maxResultBytes: spec.maxResultBytes,
     ...(spec.inputSchema && { inputSchema: spec.inputSchema }),
     ...(spec.outputSchema && { outputSchema: spec.outputSchema }),
+    ...(preload.length > 0 && { preload }),
   };
   return createHash('sha256').update(JSON.stringify(running)).digest('hex').slice(0, 16);
 }
