@@ -113,7 +113,13 @@ async function print(command: string): Promise<string> {
   }
 }
 
-const PAGES = ['README.md', 'docs/quickstart.md', 'docs/managing-functions.md', 'docs/pools.md'];
+const PAGES = [
+  'README.md',
+  'docs/quickstart.md',
+  'docs/managing-functions.md',
+  'docs/deploying-code.md',
+  'docs/pools.md',
+];
 
 for (const page of PAGES) {
   t.test(`the commands of ${page}`, async (t) => {
@@ -126,7 +132,9 @@ for (const page of PAGES) {
     let server: Server | undefined;
     t.teardown(async () => {
       await server?.stop();
-      rmSync('/tmp/simmer-functions', { recursive: true, force: true });
+      for (const folder of ['/tmp/simmer-functions', '/tmp/simmer-greet']) {
+        rmSync(folder, { recursive: true, force: true });
+      }
       rmSync('/tmp/small.png', { force: true });
     });
     const steps = stepsOf(page);

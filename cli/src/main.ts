@@ -14,6 +14,13 @@ const { command, isJson } = program({
   environment: process.env,
   stdin: process.stdin,
   out: (text) => void process.stdout.write(text),
+  interrupted() {
+    const controller = new AbortController();
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.once(signal, () => controller.abort());
+    }
+    return controller.signal;
+  },
 });
 
 try {

@@ -37,7 +37,7 @@ function textOf(value: unknown): string {
 }
 
 /** What a stranger put into a value does not steer the terminal. */
-function clean(text: string): string {
+export function clean(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
   return stripVTControlCharacters(text).replace(/[\x00-\x1f\x7f]/g, ' ');
 }

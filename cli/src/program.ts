@@ -4,6 +4,8 @@ import type { Readable } from 'node:stream';
 import { Command } from 'commander';
 import { completeCommand, completionCommand } from './commands/completion.ts';
 import { deadLetterCommands } from './commands/dead-letters.ts';
+import { deployCommand } from './commands/deploy.ts';
+import { devCommand } from './commands/dev.ts';
 import { executionCommands } from './commands/executions.ts';
 import { functionCommands } from './commands/functions.ts';
 import { invokeCommand } from './commands/invoke.ts';
@@ -19,6 +21,8 @@ export interface World {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly stdin: Readable;
   out(text: string): void;
+  /** From here on Ctrl-C does not end the process, but this signal. */
+  interrupted(): AbortSignal;
 }
 
 /** What a command gets when it runs: the options are known then. */
@@ -28,6 +32,8 @@ export interface Context {
   readonly stdin: Readable;
   /** Epoch milliseconds. */
   now(): number;
+  /** World.interrupted */
+  interrupted(): AbortSignal;
 }
 
 interface GlobalOptions {
@@ -59,8 +65,11 @@ export function program(world: World): Program {
     output: { json: options().json === true, out: world.out },
     stdin: world.stdin,
     now: Date.now,
+    interrupted: world.interrupted,
   });
   command.addCommand(invokeCommand(context));
+  command.addCommand(deployCommand(context));
+  command.addCommand(devCommand(context));
   command.addCommand(executionCommands(context));
   command.addCommand(deadLetterCommands(context));
   command.addCommand(functionCommands(context));

@@ -13,7 +13,8 @@ export interface Request {
   readonly method?: string;
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly headers?: Readonly<Record<string, string | undefined>>;
-  readonly body?: string;
+  readonly body?: string | Uint8Array;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export class Server {
@@ -23,9 +24,14 @@ export class Server {
     this.settings = settings;
   }
 
+  /** Where a function is called by any HTTP request. */
+  urlOf(name: string): string {
+    return `${this.settings.url}/fn/${name}`;
+  }
+
   /** The answer's JSON; undefined where it has no body. @throws Failure where it is no success. */
   async call(path: string, request: Request = {}): Promise<unknown> {
-    const { method = 'GET', query = {}, headers = {}, body } = request;
+    const { method = 'GET', query = {}, headers = {}, body, signal } = request;
     const url = new URL(this.settings.url + path);
     for (const [name, value] of given(query)) url.searchParams.set(name, value);
     const { key } = this.settings;
@@ -38,7 +44,8 @@ export class Server {
           ...(key !== '' && { authorization: `Bearer ${key}` }),
           ...Object.fromEntries(given(headers)),
         },
-        ...(body !== undefined && { body }),
+        ...(body !== undefined && { body: body as string }),
+        ...(signal && { signal }),
       });
       text = await response.text();
     } catch (error) {
