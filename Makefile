@@ -37,7 +37,7 @@ test-k8s: build ## Run the tests that need a cluster, on the one that $$KUBECONF
 kind: images ## Put Simmer on a cluster of kind (https://kind.sigs.k8s.io) on this machine
 	@node scripts/kind.mjs $(ARGS)
 
-bench: build ## Measure everything beside its baselines (about fifteen minutes)
+bench: build ## Measure everything beside its baselines (about half an hour)
 	@node benchmarks/dist/main.js full $(ARGS)
 
 bench-quick: build ## Measure the most telling figures (under one minute)

@@ -16,7 +16,7 @@ import type { Finding } from './results.ts';
 import { SCENARIOS } from './scenarios/all.ts';
 
 const USAGE = `node benchmarks/dist/main.js [full | quick | compare REF] [options]
-  full             every scenario, about fifteen minutes (the default)
+  full             every scenario, about half an hour (the default)
   quick            the most telling ones, under a minute (also: --quick)
   compare REF      this checkout, with 10,000 API keys and rate limits, beside another commit (also: compare.js --base REF)
   --plain          with compare: without keys and limits

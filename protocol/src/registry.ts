@@ -39,6 +39,8 @@ export interface RegisteredFunction {
   readonly environment?: GivenEnvironment | { readonly reason: string };
   /** UID of the object that it was read from, where there is one: the owner of what is made for it. */
   readonly uid?: string;
+  /** Who set its `minReplicas` from outside, through the scale subresource, where somebody did. */
+  readonly scaledBy?: string;
 }
 
 /** A manifest that was refused; what it last said, if anything, stays in force. */

@@ -12,7 +12,7 @@ export const TARGET_LABELS: Readonly<Record<TargetName, string>> = {
   push: '(c) HTTP push',
 };
 
-export type HandlerName = 'echo' | 'sleep10' | 'sleep-input' | 'exit' | 'broken';
+export type HandlerName = 'echo' | 'sleep10' | 'sleep100' | 'sleep-input' | 'exit' | 'broken';
 
 /** A target that runs. */
 export interface Running {

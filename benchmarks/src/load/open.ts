@@ -4,7 +4,7 @@
  * waiting, not only to the few that a closed loop would have had under way (coordinated omission).
  *
  * Invariants:
- *  O1. Request i is due at start + i / rate. None is skipped: what cannot be sent when it is due is sent later, in order.
+ *  O1. Request i is due at start + i / rate, or at its given time. None is skipped: what cannot be sent when it is due is sent later, in order.
  *  O2. Latency runs from due to answered. The clock that wakes us has a resolution of TICK_MS, so that a latency may be
  *      overstated by as much, never understated.
  *  O3. Whatever is unsent or unanswered at the end is reported and counted with the time it has waited.
@@ -30,14 +30,15 @@ export function openLoop(spec: LoadSpec, mode: OpenLoop): Promise<LoadResult> {
   const requests = requestsOf(spec);
   const draw = zipf(requests.length, spec.pathZipf ?? 0);
   const intervalMs = 1000 / mode.ratePerS;
+  const { atMs } = mode;
   const total = Math.min(
-    Math.ceil((spec.warmupMs + spec.durationMs) / intervalMs),
+    atMs?.length ?? Math.ceil((spec.warmupMs + spec.durationMs) / intervalMs),
     spec.maxRequests ?? DEFAULT_MAX_REQUESTS,
   );
   const start = performance.now();
   const end = start + spec.warmupMs + spec.durationMs;
-  const recorder = new Recorder(start, start + spec.warmupMs, end);
-  const due = (i: number) => start + i * intervalMs;
+  const recorder = new Recorder(start, start + spec.warmupMs, end, atMs !== undefined);
+  const due = (i: number) => start + (atMs === undefined ? i * intervalMs : (atMs[i] as number));
 
   // Requests are sent in the order they are due, so "unsent" is all from `sent` on.
   let sent = 0;

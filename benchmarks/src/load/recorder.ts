@@ -31,6 +31,8 @@ export interface LoadResult {
   readonly generatorUsPerRequest: number;
   /** Successes in each second since the start, warm-up included. */
   readonly okBySecond: readonly number[];
+  /** 99th percentile of the latency, in milliseconds, of what was due in each second since the start, answered or not. */
+  readonly p99BySecond: readonly number[];
 }
 
 export class Recorder {
@@ -46,13 +48,16 @@ export class Recorder {
   private readonly lateness = new Histogram();
   private readonly retryAfter = { with: 0, without: 0, minS: Number.POSITIVE_INFINITY, maxS: 0 };
   private readonly okBySecond: number[] = [];
+  /** Only of what is due at given times: a closed loop makes millions. */
+  private readonly latenciesBySecond: number[][] | undefined;
   private readonly cpu = process.cpuUsage();
   private readonly startMs: number;
   private readonly fromMs: number;
   private readonly toMs: number;
 
   /** Times by the generator's clock, in milliseconds: latencies of requests due within [from, to) are recorded. */
-  constructor(startMs: number, fromMs: number, toMs: number) {
+  constructor(startMs: number, fromMs: number, toMs: number, bySecond = false) {
+    this.latenciesBySecond = bySecond ? [] : undefined;
     this.startMs = startMs;
     this.fromMs = fromMs;
     this.toMs = toMs;
@@ -61,6 +66,7 @@ export class Recorder {
   answer(answer: Answer, since: number, now: number): void {
     this.answered++;
     const { status, code } = answer;
+    this.lasted(since, now);
     this.byStatus[status] = (this.byStatus[status] ?? 0) + 1;
     if (code !== '') this.byCode[code] = (this.byCode[code] ?? 0) + 1;
     const measured = since >= this.fromMs && since < this.toMs;
@@ -92,7 +98,16 @@ export class Recorder {
 
   /** A request that was due at `since` had no answer when the load ended: it waited at least this long. */
   unanswered(since: number, now: number): void {
+    this.lasted(since, now);
     if (since >= this.fromMs && since < this.toMs) this.all.record(now - since);
+  }
+
+  private lasted(since: number, now: number): void {
+    const second = Math.floor((since - this.startMs) / 1000);
+    const all = this.latenciesBySecond;
+    if (all === undefined) return;
+    while (all.length <= second) all.push([]);
+    all[second]?.push(now - since);
   }
 
   result(unfinished: number): LoadResult {
@@ -112,6 +127,9 @@ export class Recorder {
       late: this.lateness.summary(),
       retryAfter: this.retryAfter,
       okBySecond: this.okBySecond,
+      p99BySecond: (this.latenciesBySecond ?? []).map(
+        (list) => list.sort((a, b) => a - b)[Math.floor(list.length * 0.99)] ?? 0,
+      ),
     };
   }
 }

@@ -31,10 +31,12 @@ export interface ClosedLoop {
   readonly websocket?: boolean;
 }
 
-/** A request every 1/rate seconds whatever the answers do. */
+/** A request every 1/rate seconds, or at the times that are given, whatever the answers do. */
 export interface OpenLoop {
   readonly loop: 'open';
   readonly ratePerS: number;
+  /** Milliseconds from the start, rising; then `ratePerS` says nothing. */
+  readonly atMs?: readonly number[];
   /** Connections are opened when all are busy, up to this; then what is due waits, and its wait counts. */
   readonly maxConnections: number;
 }

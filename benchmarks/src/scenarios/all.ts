@@ -7,6 +7,7 @@ import { kill } from './kill.ts';
 import { memory } from './memory.ts';
 import { neighbour } from './neighbour.ts';
 import { overload } from './overload.ts';
+import { scaling } from './scaling.ts';
 import { stream } from './stream.ts';
 import { pods, warm } from './warm.ts';
 
@@ -19,6 +20,7 @@ export const SCENARIOS: readonly Scenario[] = [
   growth,
   ownTime,
   overload,
+  scaling,
   kill,
   neighbour,
   memory,

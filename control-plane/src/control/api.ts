@@ -13,7 +13,10 @@ import { clip } from '../shared/clip.ts';
 import { FunctionCounters, MISSES, PLACEMENTS } from '../shared/counters.ts';
 import type { HttpRequestMessage, HttpResponseMessage, PodSnapshot } from '../shared/messages.ts';
 import { Documentation } from './documentation.ts';
+import { desiredOf } from './pool-status.ts';
 import { claimedFrom, isComing, isLeaving, type Pod, type Pool } from './pools/pool.ts';
+import { explain } from './sizing/desired.ts';
+import { settingsOf } from './sizing/sizer.ts';
 import { etagOf } from './write-answers.ts';
 
 export interface ApiOptions {
@@ -166,6 +169,11 @@ export class Api {
       backend: backend ?? this.options.pools.defaultBackend,
       minReplicas,
       maxReplicas,
+      desired: desiredOf(pool),
+      ...(pool.size && {
+        decidedBy: pool.size.decidedBy,
+        decision: explain(pool.size, settingsOf(pool)),
+      }),
       live: pods.length,
       ready: idle + busy,
       idle,

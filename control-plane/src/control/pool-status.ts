@@ -8,13 +8,9 @@ export function poolStatus(pool: Pool, counters: FunctionCounters): PoolStatus {
   const live = pods.filter(isLive);
   const ready = live.filter((pod) => pod.phase.name === 'ready');
   const stuck = pods.find((pod) => pod.stuck !== undefined)?.stuck;
-  const { minReplicas } = pool.registered.manifest.spec;
   const { lastFailure, backoff } = pool;
   return {
-    desired: Math.max(
-      minReplicas,
-      Math.min(live.length, pool.registered.manifest.spec.maxReplicas),
-    ),
+    desired: desiredOf(pool),
     ready: ready.length,
     pods: pods.filter((pod) => pod.kind === 'pool').length,
     rolling: live.some((pod) => !isCurrent(pool, pod)),
@@ -26,6 +22,14 @@ export function poolStatus(pool: Pool, counters: FunctionCounters): PoolStatus {
       }),
     ...(stuck && { stuck: { reason: reasonOf(stuck.reason), message: stuck.reason } }),
   };
+}
+
+/** Pods that are wanted now: what was decided, and what misses have asked for since. */
+export function desiredOf(pool: Pool): number {
+  const { minReplicas, maxReplicas } = pool.registered.manifest.spec;
+  const live = [...pool.pods.values()].filter(isLive).length;
+  const wanted = pool.size === undefined ? live : Math.max(pool.size.desired, pool.grown);
+  return Math.max(minReplicas, Math.min(wanted, maxReplicas));
 }
 
 /** A backend's reason begins with its CamelCase name where Kubernetes has one: `ImagePullBackOff: ...`. */

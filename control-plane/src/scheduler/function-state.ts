@@ -81,6 +81,9 @@ export class FunctionState extends TimerNode {
   orderedPods = 0;
   orderedJobs = 0;
   coldStartMs = FIRST_COLD_START_MS;
+  private coldStarts = 0;
+  /** When the queue's head last got a slot; whole milliseconds. */
+  queueMovedAt = 0;
   holds: { pool: LaunchHold | null; job: LaunchHold | null } = { pool: null, job: null };
   private readonly owner: FunctionOwner;
 
@@ -128,7 +131,8 @@ export class FunctionState extends TimerNode {
   }
 
   observeColdStart(ms: number): void {
-    this.coldStartMs += NEWEST * (ms - this.coldStartMs);
+    // Nothing is known before the first: pods that take a second would be launched as if they took a fifth of one.
+    this.coldStartMs += (this.coldStarts++ === 0 ? 1 : NEWEST) * (ms - this.coldStartMs);
   }
 
   onTimer(now: number): void {

@@ -50,6 +50,7 @@ export class Misses {
     const input = {
       queued: fn.queue.length,
       headWaitMs: now - head.queuedAt,
+      stalledMs: now - Math.max(head.queuedAt, fn.queueMovedAt),
       timeoutMs: fn.timeoutMs,
       servingSlots: fn.servingSlots,
       comingSlots: (fn.comingPods + fn.orderedPods + fn.orderedJobs) * spec.concurrency,

@@ -19,6 +19,8 @@ export interface MissInput {
   readonly headWaitMs: number;
   /** And how long it may at most take. */
   readonly timeoutMs: number;
+  /** For how long the first of them has waited and none has got a slot, milliseconds. */
+  readonly stalledMs: number;
   /** Slots of pods that serve now; all are busy, or there would be no miss. */
   readonly servingSlots: number;
   /** Slots that pods on their way will bring, ordered ones included. */
@@ -101,8 +103,10 @@ function wantedSlots(m: MissInput): number {
   if (m.queued === 0) return 0;
   // Nothing is known of a function that has never run: each waiting invocation is worth a slot.
   if (m.serviceMs === undefined) return m.servingSlots + m.queued;
-  // A head that waits longer than calls used to take shows that they take longer now: the average lags.
-  const serviceMs = Math.max(m.serviceMs, m.headWaitMs);
+  // A queue that stands still for longer than calls used to take shows that they take longer now: the average lags. Not how
+  // long its head has waited: at the back of a queue that moves, or for a first pod, that says nothing of calls, and the
+  // pool would grow by a multiple of what is needed.
+  const serviceMs = Math.max(m.serviceMs, m.stalledMs);
   const slots = Math.ceil((m.queued * serviceMs) / Math.max(m.coldStartMs, 1));
   return Math.max(1, Math.min(slots, m.servingSlots + m.queued));
 }

@@ -231,6 +231,7 @@ export class Scheduler implements InvocationOwner {
       const next = fn.queue.shift();
       if (next === null) break;
       fn.counters.addGauge('queued', -1);
+      fn.queueMovedAt = Math.floor(now);
       this.dispatch(next, pod, now);
     }
     this.pods.onLoadChanged(pod);
@@ -257,7 +258,7 @@ export class Scheduler implements InvocationOwner {
     // A late word about an attempt that was given up; its slot was freed then.
     if (invocation === undefined) return;
     const now = this.ports.now();
-    this.release(invocation, pod);
+    this.release(invocation, pod, now);
     if (!invocation.cancelSent) pod.fn.observeService(now - invocation.dispatchedAt);
     if (invocation.state === 'ended') {
       this.wheel.clear(invocation);
@@ -417,18 +418,19 @@ export class Scheduler implements InvocationOwner {
   }
 
   /** Frees the attempt's slot (D2). */
-  private release(invocation: Invocation, pod: Pod): void {
+  private release(invocation: Invocation, pod: Pod, now: number): void {
     pod.running.delete(invocation.stream);
     pod.link?.forget(invocation.stream);
     invocation.pod = null;
     invocation.fn.counters.addGauge('running', -1);
+    invocation.fn.counters.addSlotMs(now - invocation.dispatchedAt);
     if (invocation.state === 'ended') invocation.fn.counters.addGauge('lingering', -1);
   }
 
   /** The pod is gone, or its socket is: what ran on it is lost. */
   loseAttempts(pod: Pod, reason: string): void {
     for (const invocation of pod.running.values()) {
-      this.release(invocation, pod);
+      this.release(invocation, pod, this.ports.now());
       if (invocation.state === 'ended') {
         this.wheel.clear(invocation);
       } else if (invocation.state === 'cancelling') {

@@ -109,7 +109,9 @@ const aligned = (length: number): number => Math.ceil(length / CACHE_LINE) * CAC
 
 const AT_COUNTERS = GAUGES.length;
 const AT_PLACEMENTS = AT_COUNTERS + COUNTERS.length;
-const AT_HISTOGRAMS = aligned(AT_PLACEMENTS + PLACEMENTS.length);
+/** The sum of the milliseconds for which attempts held their slots. */
+const AT_SLOT_MS = AT_PLACEMENTS + PLACEMENTS.length;
+const AT_HISTOGRAMS = aligned(AT_SLOT_MS + 1);
 const AT_COUNT = 0;
 const AT_SUM_MS = 1;
 const AT_BUCKETS = 2;
@@ -217,6 +219,10 @@ export class FunctionCounters {
   countPlacement(kind: PlacementKind): void {
     this.add(PLACEMENT_AT[kind], 1);
   }
+  /** An attempt let its slot go, `ms` after it took it. */
+  addSlotMs(ms: number): void {
+    this.add(AT_SLOT_MS, ms);
+  }
   countMiss(kind: MissKind): void {
     this.add(MISS_AT[kind], 1);
   }
@@ -246,6 +252,15 @@ export class FunctionCounters {
   placement(kind: PlacementKind): number {
     return this.read(PLACEMENT_AT[kind]);
   }
+  get slotMs(): number {
+    return this.read(AT_SLOT_MS);
+  }
+  /** Attempts that took a slot. */
+  get placed(): number {
+    let sum = 0;
+    for (let i = 0; i < PLACEMENTS.length; i++) sum += this.read(AT_PLACEMENTS + i);
+    return sum;
+  }
   miss(kind: MissKind): number {
     return this.read(MISS_AT[kind]);
   }
@@ -267,6 +282,11 @@ export class FunctionCounters {
       count: notObserved + this.read(base + AT_COUNT),
       sumSeconds: this.read(base + AT_SUM_MS) / 1000,
     };
+  }
+  /** Its count and sum alone, which cost nothing to read. */
+  total(name: Exclude<HistogramName, 'wait'>): { readonly count: number; readonly sumMs: number } {
+    const base = AT_HISTOGRAMS + HISTOGRAMS.indexOf(name) * HISTOGRAM_LENGTH;
+    return { count: this.read(base + AT_COUNT), sumMs: this.read(base + AT_SUM_MS) };
   }
   /** A block of its own, with what stands in this one. */
   moved(): FunctionCounters {

@@ -40,6 +40,8 @@ function statusOf(pods: [string, Pod][], more: Partial<Pool> = {}) {
     lastRetireAt: 0,
     claimed: new Map(),
     fit: undefined,
+    size: undefined,
+    grown: 0,
     deleted: false,
     wakeAt: 0,
     ...more,

@@ -41,6 +41,8 @@ function setUp() {
     lastRetireAt: 0,
     claimed: new Map(),
     fit: undefined,
+    size: undefined,
+    grown: 0,
     deleted: false,
     wakeAt: 0,
   };
@@ -165,6 +167,7 @@ t.test('a pool tells what each of its pods does', async (t) => {
     backend: 'process',
     minReplicas: 1,
     maxReplicas: 10,
+    desired: 4,
     live: 6,
     ready: 3,
     idle: 1,

@@ -3,6 +3,7 @@ import t from 'tap';
 import { HEALTHY, onFailure } from '../../src/control/pools/backoff.ts';
 import { isLive, type Pod, type PodPhase, type Pool } from '../../src/control/pools/pool.ts';
 import { isSettled, type Upkeep, upkeep } from '../../src/control/pools/upkeep.ts';
+import type { SizingDecision } from '../../src/control/sizing/desired.ts';
 import { registered } from './fakes.ts';
 
 let ids = 0;
@@ -38,6 +39,8 @@ function poolOf(spec: Record<string, unknown>, pods: Pod[], more: Partial<Pool> 
     lastRetireAt: Number.NEGATIVE_INFINITY,
     claimed: new Map(),
     fit: undefined,
+    size: undefined,
+    grown: 0,
     deleted: false,
     wakeAt: Number.POSITIVE_INFINITY,
     ...more,
@@ -50,6 +53,7 @@ const NOTHING: Upkeep = {
   late: [],
   kill: [],
   retire: 0,
+  idleMs: 0,
   rolling: false,
   wakeAt: Number.POSITIVE_INFINITY,
 };
@@ -112,6 +116,35 @@ t.test('a smaller maximum, and deletion, make pods leave', async (t) => {
   t.match(deleted, { launch: 0, retire: 0 });
   t.same(deleted.cancel, [pods[2]]);
   t.same(new Set(deleted.drain), new Set([pods[0], pods[1], all[3]]));
+});
+
+const sized = (desired: number, ahead: number): SizingDecision => ({
+  ...{ desired, ahead, idleMs: 0, decidedBy: 'load', load: 1 },
+  ...{ panicking: false, plan: undefined, wakeAt: 0 },
+});
+
+t.test('a pool has the size that was decided: no more, and ahead of misses no less', async (t) => {
+  const pods = [pod(ready()), pod(ready()), pod(ready())];
+  t.match(upkeep(poolOf({}, pods, { size: sized(5, 5) }), 0), { launch: 2, retire: 0 });
+  t.match(upkeep(poolOf({}, pods, { size: sized(5, 2) }), 0), { launch: 0 }, 'nor for what was');
+  t.match(upkeep(poolOf({ maxReplicas: 4 }, pods, { size: sized(5, 5) }), 0), { launch: 1 });
+  t.match(upkeep(poolOf({ minReplicas: 4 }, pods, { size: sized(2, 0) }), 0), { launch: 1 });
+  const over = poolOf({}, pods, { size: { ...sized(1, 1), idleMs: 70 }, lastRetireAt: 500 });
+  t.match(upkeep(over, 1_000), { retire: 0, wakeAt: 1_500 });
+  t.match(upkeep(over, 1_500), { retire: 2, idleMs: 70 });
+  const grown = poolOf({}, pods, { size: sized(1, 1), grown: 3 });
+  t.match(upkeep(grown, 1_500), { retire: 0 }, 'what a miss launched since is wanted');
+  const rolling = poolOf({}, [...pods, pod(ready(), 'r0')], { size: sized(1, 1) });
+  t.match(upkeep(rolling, 1_500), { retire: 0 }, 'not while pods are replaced');
+});
+
+t.test('a launch that has not begun is taken back where fewer pods are enough', async (t) => {
+  const waiting = [pod(queued), pod(queued)];
+  const pods = [pod(ready()), pod(starting()), ...waiting];
+  t.same(upkeep(poolOf({}, pods, { size: sized(3, 3) }), 0).cancel, [waiting[1]]);
+  t.same(upkeep(poolOf({}, pods, { size: sized(1, 1) }), 0).cancel, waiting);
+  t.same(upkeep(poolOf({}, pods, { size: sized(1, 1), grown: 4 }), 0).cancel, []);
+  t.same(upkeep(poolOf({ minReplicas: 4 }, pods, { size: sized(1, 1) }), 0).cancel, []);
 });
 
 t.test(

@@ -10,6 +10,7 @@ const empty: MissInput = {
   queued: 1,
   headWaitMs: 0,
   timeoutMs: 30_000,
+  stalledMs: 0,
   servingSlots: 0,
   comingSlots: 0,
   slotsPerPod: 1,
@@ -59,8 +60,8 @@ const table: [
     { kind: 'grow', pods: 3, jobs: 0 },
   ],
   [
-    'a head that waits longer than calls used to take shows that they take longer',
-    { queued: 2, servingSlots: 1, poolPods: 1, serviceMs: 1, headWaitMs: 400 },
+    'a queue that stands still for longer than calls used to take shows that they take longer',
+    { queued: 2, servingSlots: 1, poolPods: 1, serviceMs: 1, stalledMs: 400 },
     { kind: 'grow', pods: 2, jobs: 0 },
   ],
   [

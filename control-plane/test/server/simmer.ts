@@ -159,6 +159,9 @@ export interface PodView {
 }
 
 export interface PoolView {
+  readonly desired: number;
+  readonly decidedBy?: string;
+  readonly decision?: string;
   readonly live: number;
   readonly ready: number;
   readonly idle: number;

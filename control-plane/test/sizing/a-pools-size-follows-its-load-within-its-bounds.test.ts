@@ -99,7 +99,7 @@ t.test('more load never means fewer pods', async () => {
   );
   fc.assert(
     fc.property(ticks, fc.integer({ min: 1, max: 500 }), (all, by) => {
-      const steady = all.map((one) => ({ ...one, serviceMs: 100 }));
+      const steady = all.map((one) => ({ ...one, serviceMs: 100, grown: 0 }));
       const busier = steady.map((one) => ({ ...one, arrivals: one.arrivals + by }));
       const lesser = sizes(decisions(steady, { maxReplicas: 10_000 }));
       return sizes(decisions(busier, { maxReplicas: 10_000 })).every(
@@ -109,18 +109,30 @@ t.test('more load never means fewer pods', async () => {
   );
 });
 
-t.test('what runs has its pods, and what a miss launched stays a stable window', async () => {
+t.test('what runs has its pods, and what a miss launched stays a panic window', async () => {
   fc.assert(
     fc.property(ticks, fc.constantFrom(1, 4), (all, concurrency) => {
       const decided = decisions(all, { concurrency, scaleDownDelayMs: 1_000 });
       return all.every(({ running, pods }, i) => {
         const needed = Math.min(Math.ceil(running / concurrency), pods, SETTINGS.maxReplicas);
-        const lately = all.slice(Math.max(0, i - 59), i + 1).map((one) => one.grown);
+        const lately = all.slice(Math.max(0, i - 5), i + 1).map((one) => one.grown);
         const grown = Math.min(Math.max(...lately), pods, SETTINGS.maxReplicas);
         return (decided[i] as SizingDecision).desired >= Math.max(needed, grown);
       });
     }),
   );
+});
+
+t.test('growth that the load does not explain stays a stable window', async (t) => {
+  const rest = { ...quiet, arrivals: 1, pods: 8 };
+  const clump = [{ ...rest, grown: 8 }, ...times(70, rest)];
+  const decided = decisions(clump, { scaleDownDelayMs: 0 });
+  t.match(decided[59], { desired: 8 }, 'calls that come in clumps');
+  t.ok(last(decided).desired <= 2);
+  const load = { ...quiet, arrivals: 60, running: 6, pods: 10 };
+  const explained = decisions([{ ...load, grown: 10 }, ...times(70, load)]);
+  t.match(explained[5], { desired: 10 });
+  t.match(explained[10], { desired: 9 }, 'a little more than the load needs, once that is known');
 });
 
 t.test('nothing is given up in a panic', async (t) => {

@@ -277,9 +277,10 @@ export class Informer<T extends KubeObject = KubeObject> {
   }
 
   private reduce(object: KubeObject): T {
-    // Who wrote which field is half of an object's size, and of no use here.
-    delete object.metadata.managedFields;
-    return (this.options.reduce?.(object) ?? object) as T;
+    const kept = this.options.reduce?.(object) ?? object;
+    // Who wrote which field is half of an object's size; what is of use in it, `reduce` has read.
+    delete kept.metadata.managedFields;
+    return kept as T;
   }
 
   private put(object: T): void {

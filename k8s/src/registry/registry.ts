@@ -32,7 +32,7 @@ import { type Clock, systemClock } from '../api/clock.ts';
 import { Informer } from '../api/informer.ts';
 import { Contents } from './contents.ts';
 import { Finalizers, has } from './finalizers.ts';
-import { type Checked, checkObject, keyOf, register } from './resolve.ts';
+import { type Checked, checkObject, keyOf, register, scalerOf, withScaler } from './resolve.ts';
 import { ObjectWrites } from './writes.ts';
 
 /** An `apply` of many objects comes as many events: look at them together. */
@@ -95,7 +95,7 @@ export class KubernetesRegistry implements Registry {
     this.finalizers = new Finalizers({ api, log, mayWrite, cleanUp });
     this.namespaces = options.namespaces.map((name) => {
       const [functions, warmPools] = [FUNCTIONS, WARM_POOLS].map((resource) => {
-        const informer = new Informer(api, resource, { namespace: name, log });
+        const informer = new Informer(api, resource, { namespace: name, log, reduce: withScaler });
         informer.onChange(() => this.lookSoon());
         return informer;
       }) as [Informer, Informer];
@@ -262,11 +262,14 @@ export class KubernetesRegistry implements Registry {
       return { uid, object, contentsVersion, words, checked, registered, issues };
     };
     if (!checked.ok) return refuse(checked.issues);
-    const registered = register(checked, uid, contents, this.options);
-    if (!('key' in registered)) return refuse([registered]);
+    const found = register(checked, uid, contents, this.options);
+    if (!('key' in found)) return refuse([found]);
+    const scaledBy = scalerOf(object);
+    const registered = scaledBy === undefined ? found : { ...found, scaledBy };
     const unchanged =
       before?.registered?.revision === registered.revision &&
-      before.registered.manifest === registered.manifest;
+      before.registered.manifest === registered.manifest &&
+      before.registered.scaledBy === registered.scaledBy;
     return {
       uid,
       object,

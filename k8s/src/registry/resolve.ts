@@ -65,6 +65,38 @@ export function keyOf({ kind, metadata }: KubeObject): string {
   return (kind === WARM_POOLS.kind ? warmPoolKey : functionKey)(namespace, name);
 }
 
+/** Where a registry's informers keep who scaled an object. */
+const SCALED_BY = 'scaledBy';
+
+/**
+ * Keeps who last set `spec.minReplicas` through the scale subresource (an autoscaler, `kubectl scale`): the API server's record of
+ * it is not kept. Whoever else sets the field takes it from them.
+ */
+export function withScaler(object: KubeObject): KubeObject {
+  const { managedFields } = object.metadata;
+  if (!Array.isArray(managedFields)) return object;
+  for (const entry of managedFields as readonly ManagedFields[]) {
+    const { manager = '', subresource, fieldsV1 } = entry;
+    if (subresource === 'scale' && fieldsV1?.['f:spec']?.['f:minReplicas'] !== undefined) {
+      object[SCALED_BY] = manager;
+    }
+  }
+  return object;
+}
+
+/** https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management */
+interface ManagedFields {
+  readonly manager?: string;
+  readonly subresource?: string;
+  readonly fieldsV1?: Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
+}
+
+/** The name that `withScaler` kept. */
+export function scalerOf(object: KubeObject): string | undefined {
+  const name = object[SCALED_BY];
+  return typeof name === 'string' ? name : undefined;
+}
+
 export interface RegisterOptions {
   /** What a function without an image runs; pods of another one are replaced. */
   readonly stockImage: string;

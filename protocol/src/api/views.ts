@@ -358,6 +358,14 @@ const poolFields = {
   backend: Type.String({ description: 'What launches its pods.' }),
   minReplicas: count('Kept warm.'),
   maxReplicas: count('At most.'),
+  desired: count('Pods that are wanted now.'),
+  decidedBy: Type.Optional(
+    Type.Enum(['minReplicas', 'maxReplicas', 'keep-alive', 'load', 'panic', 'scale'], {
+      description:
+        'What decided `desired`: its bounds, what was set at /scale, its load, a burst, or its keep-alive. Absent for a WarmPool, and for functions past `metrics-functions`.',
+    }),
+  ),
+  decision: Type.Optional(Type.String({ description: 'Why, in a sentence.' })),
   live: count('Pods, Jobs included.'),
   ready: count('Of them, idle or busy.'),
   idle: count('Of them.'),

@@ -74,8 +74,33 @@ export const FunctionSpecSchema = Type.Object(
       maximum: DAY_MS,
       default: 300_000,
       description:
-        'How long a pod over the minimum may idle before it is retired, in milliseconds.',
+        'How long its last pods are kept, over the minimum, once nothing calls it, in milliseconds.',
     }),
+    scaling: Type.Object(
+      {
+        targetUtilization: Type.Integer({
+          minimum: 1,
+          maximum: 100,
+          default: 80,
+          description: 'Per cent of their time that its slots are to be busy, on average.',
+        }),
+        stableWindowMs: Type.Integer({
+          minimum: 6_000,
+          maximum: 3_600_000,
+          default: 60_000,
+          description:
+            'Over how long its load is measured, in milliseconds. A burst is seen in a tenth of it, and is over once none came for all of it.',
+        }),
+        scaleDownDelayMs: Type.Integer({
+          minimum: 0,
+          maximum: 3_600_000,
+          default: 60_000,
+          description:
+            'For how long fewer pods must have been enough before the others are retired, in milliseconds.',
+        }),
+      },
+      { ...closed, default: {}, description: 'How its load decides the size of its pool.' },
+    ),
     startupTimeoutMs: Type.Integer({
       minimum: 100,
       maximum: 3_600_000,

@@ -10,6 +10,7 @@
  *  4. Once draining, nothing is launched.
  *  5. What an earlier process launched is taken over before anything is launched for its function.
  *  6. Of an earlier process's pods those of WarmPools are ended: what marks one that was claimed comes after the claim.
+ *  7. Each function's counters are sampled every SAMPLE_MS; in between, what a miss launched counts as wanted.
  */
 import { randomBytes } from 'node:crypto';
 import type { Backend, BackendEvent, PodKind } from '@simmer/protocol/backend';
@@ -25,13 +26,14 @@ import type {
 } from '../../shared/messages.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
+import { SAMPLE_MS, Sizer } from '../sizing/sizer.ts';
 import { admit, refuseAll } from './admission.ts';
 import { Alarm } from './alarm.ts';
 import { HEALTHY } from './backoff.ts';
 import { type Failure, noteFailure } from './failure.ts';
 import { FoundPods, recordOfFound } from './found-pods.ts';
 import { Launcher } from './launcher.ts';
-import { isLeaving, type Pod, type Pool } from './pool.ts';
+import { isLeaving, liveOf, type Pod, type Pool } from './pool.ts';
 import { PoolTable } from './pool-table.ts';
 import type { CounterSlots } from './slots.ts';
 import { isSettled, upkeep } from './upkeep.ts';
@@ -68,6 +70,8 @@ export class PoolKeeper {
   readonly defaultBackend: string;
   private readonly table: PoolTable;
   private readonly alarm: Alarm;
+  private readonly sizer: Sizer;
+  private sampling: { cancel(): void };
   private readonly byPod = new Map<string, { readonly pool: Pool; readonly pod: Pod }>();
   /** Pods of an earlier process whose functions have not been read yet (5). */
   private readonly found = new FoundPods();
@@ -95,6 +99,8 @@ export class PoolKeeper {
     });
     this.table = new PoolTable(options.slots, options.log);
     this.alarm = new Alarm(options.clock, () => this.onAlarm());
+    this.sizer = new Sizer(options.slots);
+    this.sampling = options.clock.after(SAMPLE_MS, () => this.sample());
     for (const backend of options.backends) backend.onEvent((event) => this.onBackendEvent(event));
   }
 
@@ -161,6 +167,7 @@ export class PoolKeeper {
       this.takeOverFound();
       return;
     }
+    for (const pool of removed) this.sizer.forget(pool);
     const upsert = [...told].map(recordOf);
     this.options.send({ type: 'functions', upsert, remove: removed.map((p) => p.key) });
     this.takeOverFound();
@@ -181,6 +188,7 @@ export class PoolKeeper {
       const budget = { jobs: this.jobs, maxJobs: this.options.config.maxJobs };
       const { launch, refusal } = admit(pool, message, budget, this.options.clock.now());
       for (let i = 0; i < launch; i++) this.launch(pool, message.kind, true); // 1
+      if (launch > 0 && message.kind === 'pool') pool.grown = liveOf(pool); // 7
       if (refusal) this.options.send(refusal);
       this.look(pool);
     }
@@ -231,6 +239,7 @@ export class PoolKeeper {
       from.claimed.set(podId, pod);
       const deadline = clock.now() + pool.registered.manifest.spec.startupTimeoutMs;
       pod.phase = { name: 'starting', deadline };
+      pool.grown = liveOf(pool); // 7
     }
     this.look(from);
     this.look(pool);
@@ -308,6 +317,7 @@ export class PoolKeeper {
       await empty;
     }
     this.alarm.cancel();
+    this.sampling.cancel();
   }
 
   // ---- from the backend --------------------------------------------------------------------------------------------
@@ -424,7 +434,7 @@ export class PoolKeeper {
       const retire = this.state === 'running' ? plan.retire : 0;
       if (retire > 0) {
         pool.lastRetireAt = now;
-        const idleMs = pool.registered.manifest.spec.keepAliveMs;
+        const { idleMs } = plan;
         this.options.send({ type: 'retire', functionKey: pool.key, count: retire, idleMs });
       }
       const done = plan.cancel.length + plan.drain.length + plan.late.length + plan.kill.length;
@@ -548,6 +558,12 @@ export class PoolKeeper {
   private wake(pool: Pool, at: number): void {
     pool.wakeAt = at;
     this.alarm.set(at);
+  }
+
+  private sample(): void {
+    const now = this.options.clock.now();
+    for (const pool of this.table.all()) if (this.sizer.sample(pool, now)) this.look(pool); // 7
+    this.sampling = this.options.clock.after(SAMPLE_MS, () => this.sample());
   }
 
   private onAlarm(): void {

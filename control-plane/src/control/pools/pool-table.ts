@@ -116,6 +116,8 @@ export class PoolTable {
       lastRetireAt: Number.NEGATIVE_INFINITY,
       claimed: new Map(),
       fit: undefined,
+      size: undefined,
+      grown: 0,
       deleted: false,
       wakeAt: Number.POSITIVE_INFINITY,
     };

@@ -8,6 +8,7 @@
 import type { PodKind } from '@simmer/protocol/backend';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { RegisteredFunction } from '@simmer/protocol/registry';
+import type { SizingDecision } from '../sizing/desired.ts';
 import type { Backoff } from './backoff.ts';
 import type { Fit } from './fitting.ts';
 
@@ -73,6 +74,10 @@ export interface Pool {
   readonly claimed: Map<string, Pod>;
   /** Of a function: whether pods of WarmPools can become its own. */
   fit: Fit | undefined;
+  /** As last decided; undefined where its load is not known (its counters are shared), and for a WarmPool. */
+  size: SizingDecision | undefined;
+  /** Pods that there were after a miss made it grow, since `size` was decided; 0: none did. */
+  grown: number;
   deleted: boolean;
   /** When upkeep is to look at it again. */
   wakeAt: number;
@@ -99,6 +104,13 @@ export function isLeaving(pod: Pod): pod is Pod & { phase: Leaving } {
 /** Counts towards the pool's size: not leaving, and of the pool itself. */
 export function isLive(pod: Pod): boolean {
   return pod.kind === 'pool' && !isLeaving(pod);
+}
+
+/** Pods that count towards its size. */
+export function liveOf(pool: Pool): number {
+  let count = 0;
+  for (const pod of pool.pods.values()) if (isLive(pod)) count++;
+  return count;
 }
 
 /** Pods on their way. */

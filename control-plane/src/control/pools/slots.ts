@@ -25,6 +25,11 @@ export class CounterSlots {
     this.count = count;
   }
 
+  /** What a function that has this block of its own counts; undefined where others count in it, too. */
+  countersOf(slot: number): FunctionCounters | undefined {
+    return slot === OTHER_SLOT ? undefined : new FunctionCounters(this.memory, slot);
+  }
+
   /** A block of zeros, or OTHER_SLOT. */
   take(now: number): number {
     const rested = this.resting[0];

@@ -7,7 +7,9 @@
  *  2. A new revision first gets as many pods as the old one had. An old pod leaves only when a new one is ready to take
  *     its place; if no new one ever is, the old ones go on.
  *  3. Over the maximum, and for a deleted function, pods leave at once (finishing what they run).
- *  4. Over the minimum, a pod leaves when it has idled for the keep-alive. Which, the scheduler knows.
+ *  4. What its size (sizing/desired.ts) asks for ahead of any miss is launched; over its size pods leave, and what a miss asked
+ *     for and has not begun is not launched. Where its size is not known, a pod over the minimum leaves when it has
+ *     idled for the keep-alive. Which, the scheduler knows: never one with work.
  *  5. What does not get ready, or does not leave, in its time is ended.
  */
 import { launchesAllowed } from './backoff.ts';
@@ -29,6 +31,8 @@ export interface Upkeep {
   readonly kill: readonly Pod[];
   /** How many may be retired if they have idled for long enough. */
   readonly retire: number;
+  /** For so long. */
+  readonly idleMs: number;
   /** Pods of an old revision are still there. */
   readonly rolling: boolean;
   /** Nothing changes by itself before this. */
@@ -47,7 +51,9 @@ export function upkeep(pool: Pool, now: number): Upkeep {
 
   // 1, 2
   const asBefore = old.length > 0 ? Math.min(pool.rollTarget, maxReplicas) : 0;
-  const target = pool.deleted ? 0 : Math.min(Math.max(minReplicas, asBefore), maxReplicas);
+  const ahead = pool.size?.ahead ?? 0;
+  const wanted = Math.min(Math.max(minReplicas, ahead, asBefore), maxReplicas);
+  const target = pool.deleted ? 0 : wanted;
   const coming = all.filter(isComing).length;
   const missing = Math.max(0, target - current.length);
   const launch = Math.min(missing, launchesAllowed(pool.backoff, coming, now));
@@ -67,22 +73,24 @@ export function upkeep(pool: Pool, now: number): Upkeep {
   const queued = all.filter(
     (pod) => pod.phase.name === 'queued' && (suspended || !isCurrent(pool, pod)),
   );
-  const cancel = new Set([...queued, ...unwanted.filter((pod) => pod.phase.name === 'queued')]);
+  const size = Math.max(target, pool.size?.desired ?? current.length, pool.grown);
+  const surplus = current.filter((pod) => pod.phase.name === 'queued').slice(size - current.length);
+  const cancel = new Set([
+    ...queued,
+    ...unwanted.filter((pod) => pod.phase.name === 'queued'),
+    ...(current.length > size ? surplus : []), // 4
+  ]);
   const drain = unwanted.filter((pod) => pod.phase.name !== 'queued');
 
   // 4
   let retire = 0;
-  const excess = ready.length - minReplicas;
+  const excess = ready.length - (pool.size === undefined ? minReplicas : size);
   if (!pool.deleted && excess > 0 && old.length === 0) {
-    const oldest = Math.min(...ready.map((p) => (p.phase.name === 'ready' ? p.phase.since : now)));
-    const interval = Math.min(
-      Math.max(keepAliveMs / 10, RETIRE_INTERVAL_MS.least),
-      RETIRE_INTERVAL_MS.most,
-    );
-    const at = Math.max(oldest + keepAliveMs, pool.lastRetireAt + interval);
+    const at = retireAt(pool, ready, now);
     if (now >= at) retire = excess;
     else wakes.push(at);
   }
+  const idleMs = retire === 0 ? 0 : (pool.size?.idleMs ?? keepAliveMs);
 
   // 5
   const late: Pod[] = [];
@@ -99,7 +107,19 @@ export function upkeep(pool: Pool, now: number): Upkeep {
   }
   const wakeAt = Math.min(Number.POSITIVE_INFINITY, ...wakes);
   const rolling = old.length > 0;
-  return { launch, cancel: [...cancel], drain, late, kill, retire, rolling, wakeAt };
+  return { launch, cancel: [...cancel], drain, late, kill, retire, idleMs, rolling, wakeAt };
+}
+
+/** When pods over the pool's size may next be asked for. */
+function retireAt(pool: Pool, ready: readonly Pod[], now: number): number {
+  if (pool.size !== undefined) return pool.lastRetireAt + RETIRE_INTERVAL_MS.least;
+  const { keepAliveMs } = pool.registered.manifest.spec;
+  const oldest = Math.min(...ready.map((p) => (p.phase.name === 'ready' ? p.phase.since : now)));
+  const interval = Math.min(
+    Math.max(keepAliveMs / 10, RETIRE_INTERVAL_MS.least),
+    RETIRE_INTERVAL_MS.most,
+  );
+  return Math.max(oldest + keepAliveMs, pool.lastRetireAt + interval);
 }
 
 /** A caller's pod that cannot start for now (no node has room) gets this long: well within a usual timeout. */

@@ -11,9 +11,9 @@
  *
  * Invariants:
  *  S1. `minReplicas` and `maxReplicas` bound what is desired, whatever else holds; a maximum below the minimum wins.
- *  S2. More load never means fewer pods.
+ *  S2. More load never means fewer pods, where misses have launched none lately.
  *  S3. Nothing is given up while panicking, nor within `scaleDownDelayMs` of when it was needed, nor what a miss launched
- *      within the stable window: a burst does not undo itself.
+ *      within a panic window, or a stable window where the load does not explain it: a burst does not undo itself.
  *  S4. Slots that run something are never more than what is desired has, within the bounds.
  *  S5. While a function is called, or has been within its keep-alive, one pod at least stays of those that it has; once it has
  *      idled for longer, none but the minimum.
@@ -26,6 +26,8 @@ import { HighWater, LoadWindow } from './windows.ts';
 /** Panic begins where the panic window needs so many times the pods that are ready; as in Knative. */
 const PANIC_THRESHOLD = 2;
 
+/** Growth of up to so many times what the load needs is taken to have been for that load. */
+const EXPLAINED = 1.5;
 /** Standard deviations that are taken for chance. */
 const CHANCE = 2;
 
@@ -150,14 +152,14 @@ export function decideSize(
   const panicPods = panicking(state, sample, settings, panic);
   const estimated = podsFor({ ...staffing, load });
   const needed = panicPods > 0 ? Math.max(estimated, panic) : estimated;
-  state.wanted.record(now, needed);
-  state.grown.record(now, grown);
+  state.wanted.record(now, needed, Math.max(settings.stableWindowMs, settings.scaleDownDelayMs));
+  state.grown.record(now, grown, settings.stableWindowMs);
   // At the border between two sizes chance alone would launch and retire the same pod for ever.
-  const wobble = CHANCE * Math.sqrt(load * chanceOf(sample, settings.stableWindowMs));
+  const wobble = Math.sqrt(load * chanceOf(sample, settings.stableWindowMs));
   const lately = Math.max(
     podsFor({ ...staffing, load: load + wobble }),
     state.wanted.highest(now, settings.scaleDownDelayMs),
-    state.grown.highest(now, settings.stableWindowMs),
+    grownLately(state, settings, now),
     panicPods,
   ); // S3
   const running = Math.ceil(sample.running / settings.concurrency); // S4
@@ -215,15 +217,10 @@ function measure(
   const elapsed = now - state.at;
   state.window ??= new LoadWindow(stableWindowMs, state.at);
   if (elapsed <= 0) return;
-  let load: number;
-  if (serviceMs === undefined) {
-    // Nothing has ended yet: what is there is all that is known.
-    load = running + queued;
-  } else {
-    // Calls that are shorter than the time between two samples are counted; longer ones are seen running. What waits is
-    // for misses to see to: it is gone before it would be part of a window.
-    load = serviceMs <= elapsed ? (arrivals * serviceMs) / elapsed : running;
-  }
+  // Calls that are shorter than the time between two samples are counted; longer ones, and those of which none has ended yet,
+  // are seen running. What waits is for misses to see to: it is gone before it would be part of a window.
+  const counted = serviceMs !== undefined && serviceMs <= elapsed;
+  const load = counted ? (arrivals * serviceMs) / elapsed : running;
   state.window.record(now, load);
   state.loadUntil = now + stableWindowMs * (1 + 1 / 60);
 }
@@ -239,6 +236,19 @@ function estimate(
 ): number {
   const chance = CHANCE * Math.sqrt(panic * chanceOf(sample, stableWindowMs / 10));
   return Math.max(panic - chance, Math.min(stable, panic + chance));
+}
+
+/**
+ * What misses have launched within the stable window. They take more than will be needed, for what waits at that moment;
+ * once a panic window has passed and the load measured explains most of it, the load's own need is what holds. Where it
+ * explains little (calls that come in clumps), all of it stays.
+ */
+function grownLately(state: SizingState, settings: SizingSettings, now: number): number {
+  const { stableWindowMs, scaleDownDelayMs } = settings;
+  const explained =
+    EXPLAINED * state.wanted.highest(now, Math.max(stableWindowMs, scaleDownDelayMs));
+  const grown = state.grown.highest(now, stableWindowMs);
+  return grown > explained ? grown : state.grown.highest(now, stableWindowMs / 10);
 }
 
 /** Variance of a load of 1 over a window: of calls shorter than it that come independently, and of longer ones. */
@@ -295,8 +305,9 @@ function nextChange(state: SizingState, settings: SizingSettings, now: number): 
   const tick = settings.stableWindowMs / 60;
   if (now < state.loadUntil) return now + tick;
   return Math.min(
-    state.wanted.fallsAt(settings.scaleDownDelayMs),
-    state.grown.fallsAt(settings.stableWindowMs),
+    state.wanted.fallsAt(now, settings.scaleDownDelayMs),
+    state.grown.fallsAt(now, settings.stableWindowMs / 10),
+    state.grown.fallsAt(now, settings.stableWindowMs),
     state.panic?.until ?? Number.POSITIVE_INFINITY,
   );
 }

@@ -78,25 +78,32 @@ export class LoadWindow {
 /** The largest of the numbers told within the last while. Keeps only those that no later one covers. */
 export class HighWater {
   /** Oldest first; values fall. */
-  private readonly marks: { at: number; value: number }[] = [];
+  private readonly marks: { readonly at: number; readonly value: number }[] = [];
 
-  /** `at` never goes back. */
-  record(at: number, value: number): void {
+  /** `at` never goes back. Nobody asks for what is more than `keepMs` old. */
+  record(at: number, value: number, keepMs: number): void {
     const { marks } = this;
+    while (marks.length > 0 && (marks[0] as { at: number }).at < at - keepMs) marks.shift();
     while (marks.length > 0 && (marks.at(-1) as { value: number }).value <= value) marks.pop();
     marks.push({ at, value });
   }
 
   /** The largest told in the last `spanMs`, the newest one in any case. */
   highest(now: number, spanMs: number): number {
-    const { marks } = this;
-    while (marks.length > 1 && (marks[0] as { at: number }).at < now - spanMs) marks.shift();
-    return marks[0]?.value ?? 0;
+    return this.marks[this.firstWithin(now, spanMs)]?.value ?? 0;
   }
 
   /** When the largest is forgotten; Infinity where nothing smaller was told since. */
-  fallsAt(spanMs: number): number {
+  fallsAt(now: number, spanMs: number): number {
+    const i = this.firstWithin(now, spanMs);
+    if (i >= this.marks.length - 1) return Number.POSITIVE_INFINITY;
+    return (this.marks[i] as { at: number }).at + spanMs;
+  }
+
+  private firstWithin(now: number, spanMs: number): number {
     const { marks } = this;
-    return marks.length > 1 ? (marks[0] as { at: number }).at + spanMs : Number.POSITIVE_INFINITY;
+    let i = 0;
+    while (i < marks.length - 1 && (marks[i] as { at: number }).at < now - spanMs) i++;
+    return i;
   }
 }

@@ -1,0 +1,161 @@
+/** The keeper samples the counters that the scheduler writes; here the test writes them, and moves the clock. */
+import t from 'tap';
+import { desiredOf } from '../../src/control/pool-status.ts';
+import { PoolKeeper } from '../../src/control/pools/keeper.ts';
+import { CounterSlots } from '../../src/control/pools/slots.ts';
+import { allocateCounters, FunctionCounters } from '../../src/shared/counters.ts';
+import type { ToScheduler } from '../../src/shared/messages.ts';
+import { FakeClock, memoryLog, registered, ScriptedBackend, turn } from './fakes.ts';
+
+function setUp(spec: Record<string, unknown>, maxConcurrentLaunches = 100) {
+  const clock = new FakeClock();
+  const backend = new ScriptedBackend();
+  const sent: ToScheduler[] = [];
+  const memory = allocateCounters(1);
+  const keeper = new PoolKeeper({
+    config: {
+      ...{ maxConcurrentLaunches, maxConcurrentPodLaunches: 100 },
+      ...{ maxJobs: 3, maxTimeoutMs: 60_000 },
+    },
+    bootId: 'boot',
+    podAddress: () => 'ws://127.0.0.1:1',
+    backends: [backend],
+    slots: new CounterSlots(memory, 1),
+    clock,
+    log: memoryLog().log,
+    send: (message) => void sent.push(message),
+  });
+  keeper.apply([registered('f', spec)]);
+  const counters = new FunctionCounters(memory, 1);
+  const readied = new Set<string>();
+  /** Every pod that was launched is ready by the end of the turn. */
+  const settle = async () => {
+    await turn();
+    for (const { podId } of [...backend.launched]) {
+      if (!readied.has(podId)) keeper.onPodReady(podId);
+      readied.add(podId);
+    }
+  };
+  /** Seconds in each of which so many calls of `serviceMs` come and go. */
+  const load = async (seconds: number, calls: number, serviceMs = 100) => {
+    for (let s = 0; s < seconds; s++) {
+      for (let i = 0; i < calls; i++) {
+        counters.count('accepted');
+        counters.countPlacement('warm');
+        counters.addSlotMs(serviceMs);
+      }
+      clock.advance(1_000);
+      await settle();
+    }
+  };
+  /** As the scheduler does: those that were to be retired leave. */
+  const leave = () => {
+    const order = sent.splice(0).findLast((m) => m.type === 'retire');
+    const ready = [...pool().pods.values()].filter((p) => p.phase.name === 'ready');
+    for (const { podId } of ready.slice(0, order?.count ?? 0)) {
+      keeper.onPodDraining(podId, 'idle');
+      backend.exit(podId, 'exit code 0');
+    }
+  };
+  const pool = () => keeper.pool('default/f') as NonNullable<ReturnType<PoolKeeper['pool']>>;
+  const need = (count: number) =>
+    keeper.need({ type: 'need', functionKey: 'default/f', kind: 'pool', count });
+  return { clock, backend, keeper, counters, settle, load, leave, pool, need, sent };
+}
+
+t.test(
+  'the load has its pods before anybody misses them, and loses them after a delay',
+  async (t) => {
+    const { load, leave, pool, settle, need } = setUp({
+      maxReplicas: 50,
+      scaling: { scaleDownDelayMs: 30_000, stableWindowMs: 30_000 },
+    });
+    need(1);
+    await settle();
+    await load(40, 200);
+    t.equal(pool().pods.size, 25, '200 calls a second of 100 ms, at 80 per cent');
+    t.match(pool().size, { desired: 25, decidedBy: 'load' });
+    await load(29, 1);
+    leave();
+    t.equal(pool().pods.size, 25);
+    await load(15, 1);
+    leave();
+    t.ok(pool().pods.size < 25, `fewer after the delay: ${pool().pods.size}`);
+    for (let i = 0; i < 60; i++) {
+      await load(1, 1);
+      leave();
+    }
+    t.equal(pool().pods.size, 1);
+  },
+);
+
+t.test('what a miss launched stays at least the stable window', async (t) => {
+  const { load, leave, need, settle, pool } = setUp({ scaling: { scaleDownDelayMs: 0 } });
+  need(1);
+  await settle();
+  await load(5, 1);
+  need(6);
+  t.equal(desiredOf(pool()), 7, 'it counts at once');
+  await settle();
+  await load(59, 1);
+  leave();
+  t.equal(pool().pods.size, 7);
+  await load(3, 1);
+  leave();
+  t.equal(pool().pods.size, 1);
+});
+
+t.test('a burst that is over launches no more of what it had ordered', async (t) => {
+  const { load, need, settle, pool, counters, backend } = setUp({ maxReplicas: 50 }, 4);
+  need(1);
+  await settle();
+  await load(2, 1);
+  need(20);
+  counters.addGauge('queued', 30);
+  await load(1, 1);
+  t.ok(pool().pods.size > 20, 'while somebody waits, all of it is wanted');
+  counters.addGauge('queued', -30);
+  await load(1, 1);
+  const { length } = backend.launched;
+  t.ok(length < 15, `${length} launched`);
+  t.equal(pool().pods.size, length, 'the rest was taken back');
+});
+
+t.test(
+  'an idle function keeps one pod for its keep-alive, and pays for none after it',
+  async (t) => {
+    const { load, leave, need, settle, pool, clock, backend } = setUp({ keepAliveMs: 120_000 });
+    need(4);
+    await settle();
+    await load(10, 20);
+    clock.advance(100_000);
+    leave();
+    t.equal(pool().pods.size, 1);
+    t.match(pool().size, { decidedBy: 'keep-alive', ahead: 0 });
+    const { length } = backend.launched;
+    for (const podId of pool().pods.keys()) backend.exit(podId, 'signal SIGKILL');
+    clock.advance(2_000);
+    t.equal(backend.launched.length, length, 'one that dies meanwhile is not replaced');
+    need(1);
+    await settle();
+    await load(1, 1);
+    clock.advance(123_000);
+    leave();
+    t.equal(pool().pods.size, 0);
+    t.match(pool().size, { desired: 0, decidedBy: 'keep-alive' });
+  },
+);
+
+t.test('where counters are shared the keep-alive alone decides', async (t) => {
+  const { keeper, clock, sent } = setUp({});
+  keeper.apply([registered('f'), registered('g', { keepAliveMs: 5_000 })]);
+  keeper.need({ type: 'need', functionKey: 'default/g', kind: 'pool', count: 2 });
+  await turn();
+  for (const podId of [...(keeper.pool('default/g')?.pods.keys() ?? [])]) keeper.onPodReady(podId);
+  clock.advance(5_000);
+  t.equal(keeper.pool('default/g')?.size, undefined);
+  t.match(
+    sent.filter((m) => m.type === 'retire'),
+    [{ functionKey: 'default/g', count: 2, idleMs: 5_000 }],
+  );
+});
