@@ -27,6 +27,8 @@ function contents(values: Readonly<Record<string, string>> = {}): KnownContents 
   return {
     unknown: () => undefined,
     digest: (reference) => values[written(reference)] ?? 'absent',
+    secret: () => ({ reason: 'none', absent: true }),
+    configMap: () => ({ reason: 'none', absent: true }),
     read: (name, key) => Buffer.from(values[`ConfigMap ${name} ${key}`] ?? ''),
   };
 }
@@ -34,7 +36,11 @@ function contents(values: Readonly<Record<string, string>> = {}): KnownContents 
 function registered(given: KubeObject, known = contents(), stockImage = 'stock:1') {
   const checked = checkObject(given);
   if (!checked.ok) throw new Error(JSON.stringify(checked.issues));
-  return register(checked, 'u', known, { stockImage, bundles: NONE }) as RegisteredFunction;
+  return register(checked, 'u', known, {
+    stockImage,
+    bundles: NONE,
+    claimable: false,
+  }) as RegisteredFunction;
 }
 
 const NONE = { get: () => undefined };

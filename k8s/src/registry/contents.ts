@@ -1,11 +1,15 @@
 /**
- * What stands in the Secrets and ConfigMaps of one namespace: as hashes, so that a change of content is seen, and nothing
- * secret is held. ConfigMaps keep their text, which may be a function's code.
+ * What stands in the Secrets and ConfigMaps of one namespace: Secrets as hashes, so that a change of content is seen and nothing
+ * secret is held. Values are read of those alone that a function wants whose pods may run already (secret-values.ts). ConfigMaps
+ * keep their text, which may be a function's code.
  */
 import { createHash } from 'node:crypto';
 import { type Api, CONFIG_MAPS, type KubeLog, type KubeObject, SECRETS } from '../api/api.ts';
+import { systemClock } from '../api/clock.ts';
 import { Informer } from '../api/informer.ts';
+import type { Value } from './environment.ts';
 import type { Reference } from './references.ts';
+import { SecretValues } from './secret-values.ts';
 
 /** A Secret of which only the hashes of its values are kept, or a whole ConfigMap. */
 interface Content extends KubeObject {
@@ -20,16 +24,25 @@ export class Contents {
   private readonly secrets: Informer<Content>;
   private readonly configMaps: Informer<Content>;
 
+  private readonly secretValues: SecretValues;
   private changes = 0;
 
   constructor(api: Api, namespace: string, log: KubeLog, onChange: () => void) {
+    const changed = () => {
+      this.changes += 1;
+      onChange();
+    };
+    this.secretValues = new SecretValues({
+      read: (name) => api.find(SECRETS, namespace, name),
+      onRead: changed,
+      onError: (name, { message }) =>
+        log.warn({ namespace }, `cannot read Secret ${name}: ${message}`),
+      clock: systemClock,
+    });
     this.secrets = new Informer(api, SECRETS, { namespace, log, reduce: hashed });
     this.configMaps = new Informer(api, CONFIG_MAPS, { namespace, log });
     for (const informer of [this.secrets, this.configMaps]) {
-      informer.onChange(() => {
-        this.changes += 1;
-        onChange();
-      });
+      informer.onChange(changed);
     }
   }
 
@@ -41,6 +54,7 @@ export class Contents {
   stop(): void {
     this.secrets.stop();
     this.configMaps.stop();
+    this.secretValues.close();
   }
 
   /** Another number after each change. */
@@ -69,6 +83,33 @@ export class Contents {
     return hash(JSON.stringify(sorted));
   }
 
+  /** The value of a Secret's key, for an environment. Read when it is asked for; then `onChange` follows. */
+  secret(name: string, key: string): Value {
+    const known = this.secrets.get(name);
+    if (known?.data?.[key] === undefined) {
+      return { reason: `there is no key ${key} in a Secret ${name}`, absent: true };
+    }
+    const { resourceVersion = '' } = known.metadata;
+    const secret = this.secretValues.get(name, resourceVersion) as Content | undefined;
+    const value = secret?.data?.[key];
+    // Another one than the watch has shown: that will follow.
+    if (value === undefined || hashOf(known, value) !== known.data[key]) {
+      return { reason: `Secret ${name} is being read`, absent: false };
+    }
+    return { value: Buffer.from(value, 'base64').toString() };
+  }
+
+  configMap(name: string, key: string): Value {
+    const found = this.read(name, key);
+    if (typeof found === 'string') return { reason: found, absent: true };
+    return { value: Buffer.from(found).toString() };
+  }
+
+  /** Every function was looked at: values that none asked for are forgotten. */
+  sweep(): void {
+    this.secretValues.sweep();
+  }
+
   /** The bytes of a ConfigMap's key; or why there are none. */
   read(name: string, key: string): Uint8Array | string {
     const object = this.configMaps.get(name);
@@ -89,7 +130,7 @@ function hashed(object: KubeObject): KubeObject {
   const { apiVersion = 'v1', kind = 'Secret', metadata } = object;
   const data: Record<string, string> = {};
   for (const [key, value] of Object.entries((object as Content).data ?? {})) {
-    data[key] = hash(`${metadata.uid}\0${value}`);
+    data[key] = hashOf(object, value);
   }
   const { name, namespace, uid, resourceVersion } = metadata;
   // Annotations may hold the values once more (`last-applied-configuration`).
@@ -104,6 +145,10 @@ function hashed(object: KubeObject): KubeObject {
     },
     data,
   };
+}
+
+function hashOf({ metadata }: KubeObject, value: string): string {
+  return hash(`${metadata.uid}\0${value}`);
 }
 
 function hash(text: string): string {

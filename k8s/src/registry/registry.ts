@@ -14,6 +14,7 @@
  *     and none of its pods is left.
  *  4. A namespace that may not be read is empty, and the log says why; the others are served.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { ManifestIssue } from '@simmer/protocol/manifest';
 import { functionKey, warmPoolName } from '@simmer/protocol/names';
 import type {
@@ -66,6 +67,8 @@ interface Entry {
   readonly object: KubeObject;
   /** Of the namespace's contents, when it was looked at. */
   readonly contentsVersion: number;
+  /** Its namespace has WarmPools. */
+  readonly claimable: boolean;
   /** Of the object's own words; a write of its status leaves them alone. */
   readonly words: string;
   readonly checked: Checked;
@@ -227,17 +230,20 @@ export class KubernetesRegistry implements Registry {
     const entries = new Map<string, Entry>();
     const gone = new Set<string>();
     for (const namespace of this.namespaces) {
+      const claimable = namespace.warmPools.list().length > 0;
       for (const object of objectsOf(namespace)) {
         const { uid = '', deletionTimestamp } = object.metadata;
         const key = keyOf(object);
         if (deletionTimestamp === undefined) {
           // At once: it may be deleted as soon as it serves.
           if (!has(object)) this.finalizers.want(object, true);
-          entries.set(key, this.enter(object, namespace.contents, this.entries.get(key)));
+          const before = this.entries.get(key);
+          entries.set(key, this.enter(object, namespace.contents, claimable, before));
         } else {
           gone.add(uid); // 3
         }
       }
+      namespace.contents.sweep();
     }
     this.entries = entries;
     const snapshot = snapshotOf(entries);
@@ -248,32 +254,43 @@ export class KubernetesRegistry implements Registry {
     this.toldGone = gone;
   }
 
-  private enter(object: KubeObject, contents: Contents, given: Entry | undefined): Entry {
+  private enter(
+    object: KubeObject,
+    contents: Contents,
+    claimable: boolean,
+    given: Entry | undefined,
+  ): Entry {
     const { uid = '', labels, annotations } = object.metadata;
     const contentsVersion = contents.version;
     // Of a thousand functions one changes at a time; and the code that one lacks may have come.
-    const isKnown = given?.object === object && given.contentsVersion === contentsVersion;
+    const isKnown =
+      given?.object === object &&
+      given.contentsVersion === contentsVersion &&
+      given.claimable === claimable;
     if (isKnown && given.issues.length === 0) return given;
     const before = given?.uid === uid ? given : undefined;
     const words = JSON.stringify([object['spec'], labels, annotations]);
     const checked = before?.words === words ? before.checked : checkObject(object);
     const refuse = (issues: readonly ManifestIssue[]): Entry => {
       const registered = before?.registered; // 2
-      return { uid, object, contentsVersion, words, checked, registered, issues };
+      return { uid, object, contentsVersion, claimable, words, checked, registered, issues };
     };
     if (!checked.ok) return refuse(checked.issues);
-    const found = register(checked, uid, contents, this.options);
+    const options = { ...this.options, before: before?.registered, claimable };
+    const found = register(checked, uid, contents, options);
     if (!('key' in found)) return refuse([found]);
     const scaledBy = scalerOf(object);
     const registered = scaledBy === undefined ? found : { ...found, scaledBy };
     const unchanged =
       before?.registered?.revision === registered.revision &&
       before.registered.manifest === registered.manifest &&
-      before.registered.scaledBy === registered.scaledBy;
+      before.registered.scaledBy === registered.scaledBy &&
+      isDeepStrictEqual(before.registered.environment, registered.environment);
     return {
       uid,
       object,
       contentsVersion,
+      claimable,
       words,
       checked,
       registered: unchanged ? before.registered : registered, // 1

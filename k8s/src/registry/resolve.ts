@@ -15,6 +15,7 @@ import {
 } from '@simmer/protocol/registry';
 import { asFunction, settingsOf, type WarmPoolSettings } from '@simmer/protocol/warm-pool';
 import { type KubeObject, WARM_POOLS } from '../api/api.ts';
+import { environmentOf, type Values } from './environment.ts';
 import type { Reference } from './references.ts';
 import { referencesOf } from './references.ts';
 
@@ -22,7 +23,7 @@ import { referencesOf } from './references.ts';
 export const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
 /** What stands in the Secrets and ConfigMaps of the function's namespace (contents.ts). */
-export interface KnownContents {
+export interface KnownContents extends Values {
   unknown(kind: Reference['kind']): string | undefined;
   digest(reference: Reference): string;
   read(name: string, key: string): Uint8Array | string;
@@ -98,6 +99,10 @@ export function scalerOf(object: KubeObject): string | undefined {
 }
 
 export interface RegisterOptions {
+  /** What it was before, where it is known: of the same revision, its environment is the same. */
+  readonly before?: RegisteredFunction | undefined;
+  /** Pods that run already may become its own: its environment is to be known. */
+  readonly claimable: boolean;
   /** What a function without an image runs; pods of another one are replaced. */
   readonly stockImage: string;
   readonly bundles: Bundles;
@@ -120,12 +125,19 @@ export function register(
   const source = given ? sourceOf(spec, contents, options.bundles) : undefined;
   if (source && 'field' in source) return source;
   const digests = references.map((r) => [r.kind, r.name, r.key ?? null, contents.digest(r)]);
+  const revision = revisionOf(spec, source?.digest ?? null, digests, options, pool?.preload);
+  const { before, claimable } = options;
+  const known = before?.revision === revision ? before.environment : undefined;
+  const asked = claimable && warmPoolName(key) === undefined;
+  const environment =
+    known && !('reason' in known) ? known : asked ? environmentOf(spec, contents) : undefined;
   return {
     key,
     manifest,
     baseDir: '',
-    revision: revisionOf(spec, source?.digest ?? null, digests, options, pool?.preload),
+    revision,
     uid,
+    ...(asked && environment && { environment }),
     ...(pool && { pool }),
     ...(source && { source }),
   };
