@@ -111,6 +111,7 @@ async function exercise(simmer: Installation, named: () => boolean): Promise<voi
       startupTimeoutMs: STARTUP_TIMEOUT_MS,
     }),
     fn('rights-image', { ...few, image: image('no-such-image') }),
+    fn('rights-claims', { source: { inline: WAITS } }),
     fn('rights-crash', { ...few, source: { inline: "throw new Error('no');" } }),
     {
       apiVersion: 'simmer.dev/v1alpha1',
@@ -125,6 +126,8 @@ async function exercise(simmer: Installation, named: () => boolean): Promise<voi
     if (named()) return true;
     return (await call(0))?.status === 200 || (await told(simmer)) !== '';
   });
+  // It has no pod of its own: that of the WarmPool becomes its.
+  if (!named()) await invoke(simmer, 'rights-claims', { ms: 0 }).catch(() => undefined);
   if (!named()) await write(simmer);
   // The second is a miss, and gets a Job: it would wait for a call of the usual length.
   if (!named()) await Promise.all([call(5_000), call(5_000)]);

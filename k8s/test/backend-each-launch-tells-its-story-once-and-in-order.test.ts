@@ -9,6 +9,7 @@ const launched = (more: Partial<TrackedPod> = {}): TrackedPod => ({
   functionKey: 'default/f',
   namespace: 'default',
   revision: 'r1',
+  origin: undefined,
   made: 'pod',
   launchedAt: 0,
   proofKey: 'key',

@@ -96,6 +96,20 @@ export function backendContract(
     );
   });
 
+  test("a pod that was claimed is its function's", async (t, s, l) => {
+    const request = requestOf(s, 'polite');
+    const { podId, functionKey } = request;
+    await s.backend.launch(request);
+    await until('it starts', () => l.of(podId).length === 1);
+    const other = functionKey.replace('polite', 'other');
+    s.backend.claimed(podId, other, 'r2');
+    t.match(await s.backend.list(), [{ podId, functionKey: other, revision: 'r2' }]);
+    s.backend.claimed('unknown', other, 'r2');
+    await s.backend.terminate(podId, 0);
+    await l.exited(podId);
+    t.strictSame(await s.backend.list(), []);
+  });
+
   test('a pod that ends by itself is told of, with its exit code and last words', async (t, s, l) => {
     for (const [name, reason] of [
       ['exits', 'exit code 3: giving up'],

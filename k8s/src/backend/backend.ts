@@ -33,6 +33,7 @@ import {
 import { type Clock, systemClock } from '../api/clock.ts';
 import { Informer } from '../api/informer.ts';
 import { JobRate } from './job-rate.ts';
+import { Marks } from './marks.ts';
 import { LABEL, LAUNCHED_SELECTOR, poolSecretName } from './names.ts';
 import { ObjectTable } from './object-table.ts';
 import { isJob, jobObject, podObject, split, type TemplateSettings } from './pod-template.ts';
@@ -102,6 +103,7 @@ export class KubernetesBackend implements Backend {
   private readonly timers: Timers;
   private readonly troubles: Troubles;
   private readonly remover: Remover;
+  private readonly marks: Marks;
   private readonly informers: readonly Informer[];
   private started: Promise<void> | undefined;
   private state: 'open' | 'standing-down' | 'closed' = 'open';
@@ -133,6 +135,8 @@ export class KubernetesBackend implements Backend {
       log,
       onAbsent: (podId) => this.vanished(podId),
     });
+    const { functionUid } = options;
+    this.marks = new Marks({ api, clock, timers, log, functionUid });
     this.troubles = new Troubles({
       api,
       clock,
@@ -188,6 +192,7 @@ export class KubernetesBackend implements Backend {
       functionKey,
       namespace,
       revision,
+      origin: undefined,
       made,
       launchedAt: this.clock.epoch(),
       proofKey: '',
@@ -288,7 +293,10 @@ export class KubernetesBackend implements Backend {
 
   claimed(podId: string, functionKey: string, revision: string): void {
     const tracked = this.tracked.get(podId);
-    if (tracked) this.tracked.set(podId, { ...tracked, functionKey, revision });
+    if (!tracked) return;
+    const claimed = { ...tracked, functionKey, revision, origin: tracked.functionKey };
+    this.tracked.set(podId, claimed);
+    if (this.state === 'open') this.marks.mark(claimed); // 3
   }
 
   // ---- ending --------------------------------------------------------------------------------------------------------
@@ -383,6 +391,7 @@ export class KubernetesBackend implements Backend {
     this.tracked.delete(podId);
     this.killAt.delete(podId);
     this.troubles.forget(podId);
+    this.marks.forget(podId);
     const current = last.pods.at(-1);
     if (tracked.made === 'pod') {
       if (current === undefined || current.deleting !== undefined) return;
@@ -427,10 +436,11 @@ export class KubernetesBackend implements Backend {
       if (launch.state === 'over') this.remover.removeSoon(launch.tracked, MIN_GRACE_SECONDS);
       if (launch.state !== 'live') continue;
       const { tracked } = launch;
-      const { uids, launchedAt } = tracked;
+      const { uids, launchedAt, origin } = tracked;
       this.tracked.set(podId, tracked);
       this.found.add(podId);
-      found.push({ ...backendPodOf(tracked), uids, proofKey, launchedAt });
+      const from = origin === undefined ? {} : { origin };
+      found.push({ ...backendPodOf(tracked), uids, proofKey, launchedAt, ...from });
     }
     this.troubles.watch();
     return found;
@@ -440,6 +450,7 @@ export class KubernetesBackend implements Backend {
   standDown(): void {
     if (this.state === 'open') this.state = 'standing-down';
     this.remover.stop();
+    this.marks.stop();
     this.rate.close();
   }
 
@@ -449,6 +460,7 @@ export class KubernetesBackend implements Backend {
     this.rate.close();
     for (const informer of this.informers) informer.stop();
     this.remover.stop();
+    this.marks.stop();
     this.timers.close();
   }
 

@@ -15,6 +15,8 @@ export const LABEL = {
   /** `pool` or `job`: what the pod is for, not what it is made with. */
   kind: 'simmer.dev/kind',
   revision: 'simmer.dev/revision',
+  /** Of a pod that has become a function's: name of the WarmPool that it comes from. */
+  claimedFrom: 'simmer.dev/claimed-from',
 } as const;
 
 export const ANNOTATION = {
@@ -40,6 +42,15 @@ export function keyOfLabels(namespace: string, labels: Readonly<Record<string, s
   const warmPool = labels[LABEL.pool];
   if (warmPool !== undefined) return warmPoolKey(namespace, warmPool);
   return functionKey(namespace, labels[LABEL.function] ?? '');
+}
+
+/** Key of the WarmPool that a pod with these labels was claimed from. */
+export function originOfLabels(
+  namespace: string,
+  labels: Readonly<Record<string, string>>,
+): string | undefined {
+  const name = labels[LABEL.claimedFrom];
+  return name === undefined ? undefined : warmPoolKey(namespace, name);
 }
 
 /** The Secret that holds the key of a pool, and the one key in it. A WarmPool's name in its key is no function's. */

@@ -1,6 +1,6 @@
 /** What the watches show of one launch. */
 import type { KubeObject } from '../api/resources.ts';
-import { keyOfLabels, LABEL } from './names.ts';
+import { keyOfLabels, LABEL, originOfLabels } from './names.ts';
 import type { ObjectTable } from './object-table.ts';
 import { launchedAtOf, type PodView, type Stuck, viewJob, viewPod } from './pod-view.ts';
 import type { Sighting, TrackedPod } from './tracked-pod.ts';
@@ -60,6 +60,7 @@ export function foundLaunch(podId: string, objects: ObjectTable, proofKey: strin
     functionKey: functionKeyOf(object),
     namespace,
     revision: labels[LABEL.revision] ?? '',
+    origin: originOfLabels(namespace, labels),
     made,
     launchedAt: launchedAtOf(object),
     proofKey,

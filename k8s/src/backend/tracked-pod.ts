@@ -26,6 +26,8 @@ export interface TrackedPod {
   readonly functionKey: string;
   readonly namespace: string;
   readonly revision: string;
+  /** Key of the WarmPool that it was claimed from. */
+  readonly origin: string | undefined;
   /** What it was made as. */
   readonly made: 'pod' | 'job';
   /** Epoch milliseconds. */

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { KubeConfig } from '@kubernetes/client-node';
+import { warmPoolKey } from '@simmer/protocol/names';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
-import { Api, type Resource, SECRETS, SERVICE_ACCOUNTS } from '../../src/api/api.ts';
-import { NO_CLUSTER, ownNamespace } from './cluster.ts';
+import { Api, PODS, type Resource, SECRETS, SERVICE_ACCOUNTS } from '../../src/api/api.ts';
+import { LABEL } from '../../src/backend/names.ts';
+import { NO_CLUSTER, ownNamespace, until } from './cluster.ts';
 import { kubectl, makeBackend, nodeSpec, requestIn } from './pods.ts';
 
 const rbac = (plural: string, kind: string): Resource => ({
@@ -59,6 +61,14 @@ else {
       await backend.launch(request);
       await told(request.podId, 'started');
     }
+    const generic = requestIn(namespace, 'g', { functionKey: warmPoolKey(namespace, 'warm') });
+    await backend.launch(generic);
+    await told(generic.podId, 'started');
+    backend.claimed(generic.podId, `${namespace}/f`, 'r1');
+    await until('it is marked', async () => {
+      const pod = await admin.find(PODS, namespace, generic.podId);
+      return pod?.metadata.labels?.[LABEL.function] === 'f';
+    });
     const template = {
       volumes: [{ name: 'v', configMap: { name: 'nowhere' } }],
       volumeMounts: [{ name: 'v', mountPath: '/v' }],
@@ -69,7 +79,7 @@ else {
     const left = await backend.list();
     await backend.close();
     const second = makeBackend(t, api, namespace);
-    t.equal((await second.backend.adopt()).length, 3);
+    t.equal((await second.backend.adopt()).length, 4);
     await admin.remove(SECRETS, namespace, 'simmer-pool-f');
     for (const { podId } of left) {
       await second.backend.terminate(podId, 0);

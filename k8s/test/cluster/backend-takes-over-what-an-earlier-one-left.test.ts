@@ -1,6 +1,8 @@
+import { warmPoolKey } from '@simmer/protocol/names';
 import { RUNTIME_ENV } from '@simmer/protocol/runtime-environment';
 import t from 'tap';
 import { CONFIG_MAPS, FUNCTIONS, JOBS, PODS, SECRETS } from '../../src/api/api.ts';
+import { LABEL } from '../../src/backend/names.ts';
 import { ensureCrds, fn, NO_CLUSTER, until } from './cluster.ts';
 import { IMAGE, kubectl, makeBackend, nodeSpec, requestIn, setUp } from './pods.ts';
 
@@ -55,6 +57,29 @@ else {
     await second.backend.terminate(job.podId, 0);
     await second.backend.terminate(job.podId, 0);
     t.equal(second.typesOf(job.podId).filter((type) => type === 'exited').length, 2);
+  });
+
+  t.test("a pod that was claimed is found as its function's, once it is marked", async (t) => {
+    const { api, namespace, ...first } = await setUp(t);
+    const warm = warmPoolKey(namespace, 'warm');
+    const requests = ['one', 'two'].map((podId) =>
+      requestIn(namespace, 'pool.warm', { podId, functionKey: warm }),
+    );
+    for (const request of requests) {
+      await first.backend.launch(request);
+      await first.told(request.podId, 'started');
+    }
+    first.backend.claimed('one', `${namespace}/f`, 'r7');
+    const marked = await until('it is marked', async () => {
+      const pod = await api.find(PODS, namespace, 'one');
+      return pod?.metadata.labels?.[LABEL.function] === 'f' ? pod : undefined;
+    });
+    t.equal(marked.metadata.labels?.[LABEL.pool], undefined);
+    await first.backend.close();
+    const found = await makeBackend(t, api, namespace).backend.adopt();
+    const of = (podId: string) => found.find((pod) => pod.podId === podId);
+    t.match(of('one'), { functionKey: `${namespace}/f`, revision: 'r7', origin: warm });
+    t.match(of('two'), { functionKey: warm, origin: undefined });
   });
 
   t.test('two functions have two keys, one function one, also for another backend', async (t) => {
