@@ -12,17 +12,20 @@ import {
 const NO_CODE = '// none yet';
 
 /** What a WarmPool says that no function says. */
-export type WarmPoolSettings = Pick<WarmPoolManifest['spec'], 'tenancy' | 'maxShare' | 'preload'>;
+export type WarmPoolSettings = Pick<
+  WarmPoolManifest['spec'],
+  'idle' | 'tenancy' | 'maxShare' | 'preload'
+>;
 
 export function settingsOf({ spec }: WarmPoolManifest): WarmPoolSettings {
-  const { tenancy, maxShare, preload } = spec;
-  return { tenancy, maxShare, preload };
+  const { idle, tenancy, maxShare, preload } = spec;
+  return { ...(idle !== undefined && { idle }), tenancy, maxShare, preload };
 }
 
 /** Its pods wait for code that comes over the socket. Those beyond the minimum are of no use to anybody: they go at once. */
 export function asFunction(manifest: WarmPoolManifest): FunctionManifest {
   const { metadata } = manifest;
-  const { tenancy: _, maxShare: __, preload: ___, ...spec } = manifest.spec;
+  const { idle: _, tenancy: __, maxShare: ___, preload: ____, ...spec } = manifest.spec;
   const resolved = resolveManifest({
     apiVersion: API_VERSION,
     kind: 'Function',

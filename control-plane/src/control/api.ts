@@ -15,8 +15,6 @@ import type { HttpRequestMessage, HttpResponseMessage, PodSnapshot } from '../sh
 import { Documentation } from './documentation.ts';
 import { desiredOf } from './pool-status.ts';
 import { claimedFrom, isComing, isLeaving, type Pod, type Pool } from './pools/pool.ts';
-import { explain } from './sizing/desired.ts';
-import { settingsOf } from './sizing/sizer.ts';
 import { etagOf } from './write-answers.ts';
 
 export interface ApiOptions {
@@ -172,7 +170,7 @@ export class Api {
       desired: desiredOf(pool),
       ...(pool.size && {
         decidedBy: pool.size.decidedBy,
-        decision: explain(pool.size, settingsOf(pool)),
+        decision: pool.size.explain(),
       }),
       live: pods.length,
       ready: idle + busy,

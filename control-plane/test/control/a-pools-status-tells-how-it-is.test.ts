@@ -39,6 +39,7 @@ function statusOf(pods: [string, Pod][], more: Partial<Pool> = {}) {
     rollTarget: 0,
     lastRetireAt: 0,
     claimed: new Map(),
+    claims: 0,
     fit: undefined,
     size: undefined,
     grown: 0,

@@ -40,6 +40,7 @@ function setUp() {
     rollTarget: 0,
     lastRetireAt: 0,
     claimed: new Map(),
+    claims: 0,
     fit: undefined,
     size: undefined,
     grown: 0,

@@ -1,9 +1,14 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { HEALTHY, onFailure } from '../../src/control/pools/backoff.ts';
-import { isLive, type Pod, type PodPhase, type Pool } from '../../src/control/pools/pool.ts';
+import {
+  isLive,
+  type Pod,
+  type PodPhase,
+  type Pool,
+  type PoolSize,
+} from '../../src/control/pools/pool.ts';
 import { isSettled, type Upkeep, upkeep } from '../../src/control/pools/upkeep.ts';
-import type { SizingDecision } from '../../src/control/sizing/desired.ts';
 import { registered } from './fakes.ts';
 
 let ids = 0;
@@ -38,6 +43,7 @@ function poolOf(spec: Record<string, unknown>, pods: Pod[], more: Partial<Pool> 
     rollTarget: 0,
     lastRetireAt: Number.NEGATIVE_INFINITY,
     claimed: new Map(),
+    claims: 0,
     fit: undefined,
     size: undefined,
     grown: 0,
@@ -118,9 +124,9 @@ t.test('a smaller maximum, and deletion, make pods leave', async (t) => {
   t.same(new Set(deleted.drain), new Set([pods[0], pods[1], all[3]]));
 });
 
-const sized = (desired: number, ahead: number): SizingDecision => ({
-  ...{ desired, ahead, idleMs: 0, decidedBy: 'load', load: 1 },
-  ...{ panicking: false, plan: undefined, wakeAt: 0 },
+const sized = (desired: number, ahead: number): PoolSize => ({
+  ...{ desired, ahead, idleMs: 0, decidedBy: 'load', wakeAt: 0 },
+  explain: () => '',
 });
 
 t.test('a pool has the size that was decided: no more, and ahead of misses no less', async (t) => {

@@ -5,6 +5,7 @@ import {
   closed,
   MAX_LIST_LENGTH,
   MAX_OBJECT_NAME_LENGTH,
+  MAX_POD_COUNT,
   maxReplicas,
   replicas,
 } from './common.ts';
@@ -23,6 +24,14 @@ export const WarmPoolSpecSchema = Type.Object(
     minReplicas: replicas('Generic pods kept ready to become a function.', 0),
     maxReplicas: maxReplicas(
       'Pods at most, those that have become a function and still live included.',
+    ),
+    idle: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: MAX_POD_COUNT,
+        description:
+          'Pods that are to be ready and unclaimed; `minReplicas` where absent. Beside them as many are launched ahead as are claimed while one starts.',
+      }),
     ),
     tenancy: Type.Enum(['Shared', 'Named'], {
       default: 'Shared',

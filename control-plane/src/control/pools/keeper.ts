@@ -229,6 +229,7 @@ export class PoolKeeper {
       return;
     }
     from.pods.delete(podId);
+    from.claims++;
     pod.origin = from.key;
     pod.revision = revision;
     pod.launchedAt = clock.now();

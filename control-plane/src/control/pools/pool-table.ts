@@ -115,6 +115,7 @@ export class PoolTable {
       rollTarget: 0,
       lastRetireAt: Number.NEGATIVE_INFINITY,
       claimed: new Map(),
+      claims: 0,
       fit: undefined,
       size: undefined,
       grown: 0,

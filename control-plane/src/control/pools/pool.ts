@@ -58,6 +58,13 @@ export interface PodFailure {
   readonly hopeless: boolean;
 }
 
+/** Of a function by its load, of a WarmPool by its claims. */
+export interface PoolSize
+  extends Pick<SizingDecision, 'desired' | 'ahead' | 'idleMs' | 'decidedBy' | 'wakeAt'> {
+  /** Why, in a sentence for people. */
+  explain(): string;
+}
+
 export interface Pool {
   readonly key: string;
   /** Of its block in the shared counters. */
@@ -72,10 +79,12 @@ export interface Pool {
   lastRetireAt: number;
   /** Of a WarmPool: pods that have become functions'. While they take work they count towards its maximum. */
   readonly claimed: Map<string, Pod>;
+  /** Of a WarmPool: pods that were ever claimed. */
+  claims: number;
   /** Of a function: whether pods of WarmPools can become its own. */
   fit: Fit | undefined;
-  /** As last decided; undefined where its load is not known (its counters are shared), and for a WarmPool. */
-  size: SizingDecision | undefined;
+  /** As last decided; undefined where its load is not known: its counters are shared. */
+  size: PoolSize | undefined;
   /** Pods that there were after a miss made it grow, since `size` was decided; 0: none did. */
   grown: number;
   deleted: boolean;

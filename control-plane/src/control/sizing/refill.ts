@@ -9,7 +9,7 @@
  * Invariants:
  *  F1. Never more pods than `maxReplicas`, claimed ones included; else never fewer unclaimed ones than `minReplicas`.
  *  F2. No more is launched in any time than LAUNCH_BURST and what LAUNCHES_PER_SECOND give.
- *  F3. A target that falls gives nothing up before DELAY_MS.
+ *  F3. Fewer claims give nothing up before DELAY_MS; a smaller `idle` does at once.
  */
 import type { DecidedBy } from './desired.ts';
 import { HighWater, LoadWindow } from './windows.ts';
@@ -57,7 +57,8 @@ export interface RefillState {
   at: number;
   claims: number;
   readonly rates: LoadWindow;
-  readonly targets: HighWater;
+  /** Pods that were claimed while one started. */
+  readonly claimed: HighWater;
   /** Launches that may begin now. */
   allowance: number;
 }
@@ -66,7 +67,7 @@ export function newRefill(now: number, claims: number): RefillState {
   return {
     ...{ at: now, claims, allowance: LAUNCH_BURST },
     rates: new LoadWindow(WINDOW_MS, now),
-    targets: new HighWater(),
+    claimed: new HighWater(),
   };
 }
 
@@ -87,11 +88,11 @@ export function decideRefill(
     state.claims = claims;
   }
   const perMs = Math.max(state.rates.stable(now), state.rates.panic(now));
-  const meanwhile = perMs * coldStartMs;
-  const target = idle + (meanwhile < RARE ? 0 : Math.ceil(meanwhile));
-  state.targets.record(now, target, DELAY_MS);
+  const meanwhile = perMs * coldStartMs < RARE ? 0 : Math.ceil(perMs * coldStartMs);
+  const target = idle + meanwhile;
+  state.claimed.record(now, meanwhile, DELAY_MS);
   // F3: what is there and was wanted lately stays; it is not launched anew.
-  const kept = Math.min(unclaimed, state.targets.highest(now, DELAY_MS));
+  const kept = Math.min(unclaimed, idle + state.claimed.highest(now, DELAY_MS));
   const wanted = Math.max(target, kept);
   const room = Math.max(0, maxReplicas - claimed);
   const desired = Math.min(Math.max(wanted, minReplicas), room); // F1
@@ -102,4 +103,22 @@ export function decideRefill(
   if (Math.max(wanted, minReplicas) > room) decidedBy = 'maxReplicas';
   else if (wanted <= minReplicas) decidedBy = scaled ? 'scale' : 'minReplicas';
   return { desired, launch, decidedBy, claimRate: perMs * 1_000 };
+}
+
+/** One sentence for people. */
+export function explainRefill(
+  { decidedBy, claimRate, desired }: RefillDecision,
+  { minReplicas, maxReplicas, idle }: RefillSettings,
+): string {
+  const rate = `${claimRate < 10 ? claimRate.toPrecision(2) : Math.round(claimRate)} claims a second`;
+  switch (decidedBy) {
+    case 'minReplicas':
+      return `minReplicas is ${minReplicas}, and ${rate} need no more.`;
+    case 'scale':
+      return `It was scaled to ${minReplicas} from outside, and ${rate} need no more.`;
+    case 'maxReplicas':
+      return `maxReplicas is ${maxReplicas}, with the pods that were claimed; ${rate} would need more.`;
+    case 'load':
+      return `${idle} idle, and ${Math.max(0, desired - idle)} for ${rate} while others start.`;
+  }
 }

@@ -5,19 +5,22 @@
  * Invariants:
  *  Z1. Nothing is decided for a function whose counters are shared with others: its load is not known.
  *  Z2. A pool whose decision cannot have changed is not decided for again.
+ *  Z3. What callers ordered of a WarmPool is on top of what it keeps ready: it will be claimed as soon as it is there.
  */
-import { warmPoolName } from '@simmer/protocol/names';
+import type { WarmPoolSettings } from '@simmer/protocol/warm-pool';
 import type { FunctionCounters } from '../../shared/counters.ts';
-import { isLive, type Pool } from '../pools/pool.ts';
+import { claimedFrom, isComing, isLive, type Pod, type Pool } from '../pools/pool.ts';
 import type { CounterSlots } from '../pools/slots.ts';
 import {
   decideSize,
+  explain,
   newSizing,
   type SizingSample,
   type SizingSettings,
   type SizingState,
 } from './desired.ts';
 import { fixedKeepAlive } from './keep-alive/fixed.ts';
+import { decideRefill, explainRefill, newRefill, type RefillState } from './refill.ts';
 
 /** A panic window is six of them. */
 export const SAMPLE_MS = 1_000;
@@ -50,6 +53,7 @@ interface Known {
 export class Sizer {
   private readonly slots: CounterSlots;
   private readonly known = new Map<Pool, Known>();
+  private readonly refills = new Map<Pool, RefillState>();
 
   constructor(slots: CounterSlots) {
     this.slots = slots;
@@ -57,6 +61,7 @@ export class Sizer {
 
   /** Whether the pool needs a look: its size changed, or is not what it has. */
   sample(pool: Pool, now: number): boolean {
+    if (pool.registered.pool !== undefined) return this.refill(pool, pool.registered.pool, now);
     const known = this.of(pool, now);
     if (known === undefined) return false;
     const { counters } = known;
@@ -94,7 +99,9 @@ export class Sizer {
       },
     };
     Object.assign(known, { registered: pool.registered, at: now, arrivals, pods: live.length });
-    pool.size = decideSize(known.state, sample, settingsOf(pool), fixedKeepAlive.of(pool.key));
+    const settings = settingsOf(pool);
+    const decision = decideSize(known.state, sample, settings, fixedKeepAlive.of(pool.key));
+    pool.size = { ...decision, explain: () => explain(decision, settings) };
     pool.grown = 0;
     const { desired, ahead } = pool.size;
     return desired !== before?.desired || ahead > live.length || live.length > desired;
@@ -102,14 +109,47 @@ export class Sizer {
 
   forget(pool: Pool): void {
     this.known.delete(pool);
+    this.refills.delete(pool);
     pool.size = undefined;
+  }
+
+  private refill(pool: Pool, { idle }: WarmPoolSettings, now: number): boolean {
+    let state = this.refills.get(pool);
+    if (state === undefined) {
+      state = newRefill(now - SAMPLE_MS, 0);
+      this.refills.set(pool, state);
+    }
+    const { minReplicas, maxReplicas } = pool.registered.manifest.spec;
+    const live = [...pool.pods.values()].filter(isLive);
+    const ordered = live.filter((pod: Pod) => pod.needed && isComing(pod)).length; // Z3
+    const cold = this.slots.countersOf(pool.slot)?.total('ready');
+    const settings = {
+      ...{ minReplicas, maxReplicas: maxReplicas - ordered },
+      idle: idle ?? minReplicas,
+      scaled: pool.registered.scaledBy !== undefined,
+    };
+    const sample = {
+      ...{ now, claims: pool.claims, claimed: claimedFrom(pool) },
+      unclaimed: live.length - ordered,
+      coldStartMs:
+        cold !== undefined && cold.count > 0 ? cold.sumMs / cold.count : FIRST_COLD_START_MS,
+    };
+    const decision = decideRefill(state, sample, settings);
+    const desired = decision.desired + ordered;
+    pool.size = {
+      ...{ desired, decidedBy: decision.decidedBy, idleMs: 0, wakeAt: now },
+      ahead: Math.min(desired, live.length + decision.launch),
+      explain: () => explainRefill(decision, { ...settings, maxReplicas }),
+    };
+    pool.grown = 0;
+    return decision.launch > 0 || live.length > desired;
   }
 
   private of(pool: Pool, now: number): Known | undefined {
     const known = this.known.get(pool);
     if (known !== undefined) return known;
     const counters = this.slots.countersOf(pool.slot);
-    if (counters === undefined || warmPoolName(pool.key) !== undefined) return undefined; // Z1
+    if (counters === undefined) return undefined; // Z1
     const fresh: Known = {
       counters,
       // What was called before this first look is load, too.
