@@ -80,6 +80,27 @@ t.test('an archive brings its dependencies; the file that is to be loaded is nam
   await eventually('what a killed pod had unpacked is gone', () => !existsSync(cwd));
 });
 
+t.test('a pod of a WarmPool takes an archive, too', async (t) => {
+  const { simmer, put } = await start(t);
+  simmer.write(
+    'warm.yaml',
+    'apiVersion: simmer.dev/v1alpha1\nkind: WarmPool\nmetadata: {name: warm}\nspec: {minReplicas: 1}\n',
+  );
+  await eventually('a generic pod is there', async () => {
+    const { json } = await simmer.request('/v1/pools/warm?kind=WarmPool');
+    return json.ready === 1;
+  });
+  const bytes = await packed({
+    'handler.js': 'module.exports = () => require("dep");',
+    'node_modules/dep/index.js': 'module.exports = 7;',
+  });
+  const spec = { source: { inline: returns(0) }, minReplicas: 0 };
+  await simmer.request('/v1/functions/any', { method: 'PUT', body: JSON.stringify({ spec }) });
+  t.equal((await put(bytes, ARCHIVE, {}, 'any/code')).status, 200);
+  t.equal((await simmer.invoke('any')).json.output, 7);
+  t.match((await simmer.pool('any')).placements, { generic: 1 });
+});
+
 t.test('it is there after a restart', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'simmer-kept-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
