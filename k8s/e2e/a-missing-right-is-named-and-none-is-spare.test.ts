@@ -12,7 +12,10 @@ import { apply, get, kubectl, tryCommand, until } from './support/kubectl.ts';
 const INSTALLATIONS = 3;
 const installations: Installation[] = [];
 t.before(async () => {
-  for (let i = 0; i < INSTALLATIONS; i++) installations.push(await install({ keys: true }));
+  for (let i = 0; i < INSTALLATIONS; i++)
+    installations.push(
+      await install({ keys: true, env: { SIMMER_CODE_STORE_MAX_BYTES: STORE_BYTES } }),
+    );
 });
 t.teardown(() => Promise.all(installations.map((simmer) => simmer.remove())));
 
@@ -49,6 +52,9 @@ const NEVER_IN_A_JOB = `${WAITS}
 if (/-[a-z0-9]{5}$/.test(process.env.HOSTNAME)) await new Promise(() => {});
 `;
 const STARTUP_TIMEOUT_MS = 4_000;
+/** A few of them fill the store. */
+const CODE_BYTES = 300_000;
+const STORE_BYTES = '1MiB';
 
 const now = ['--grace-period=0', '--force', '--wait=false'];
 
@@ -95,6 +101,19 @@ async function write(simmer: Installation): Promise<void> {
   await send(simmer, 'DELETE', path);
 }
 
+/** Has it keep code, drop what no function names any more, and read it again after a restart. */
+async function upload(simmer: Installation): Promise<void> {
+  const path = `/v1/functions/${simmer.name('rights-code')}`;
+  await send(simmer, 'PUT', path, { spec: { source: { inline: WAITS } } });
+  // The last one is there already.
+  for (const text of 'abcdeff') {
+    const body = `${WAITS}//${text.repeat(CODE_BYTES)}`;
+    await send(simmer, 'PUT', `${path}/code?wait=5`, body, {
+      'content-type': 'text/javascript',
+    });
+  }
+}
+
 /** What a control plane does within seconds; any of it may fail, because a right is missing. Ends once that was `named`. */
 async function exercise(simmer: Installation, named: () => boolean): Promise<void> {
   const { tenant } = simmer;
@@ -129,6 +148,7 @@ async function exercise(simmer: Installation, named: () => boolean): Promise<voi
   // It has no pod of its own: that of the WarmPool becomes its.
   if (!named()) await invoke(simmer, 'rights-claims', { ms: 0 }).catch(() => undefined);
   if (!named()) await write(simmer);
+  if (!named()) await upload(simmer);
   // The second is a miss, and gets a Job: it would wait for a call of the usual length.
   if (!named()) await Promise.all([call(5_000), call(5_000)]);
   await kubectl('delete', 'functions.simmer.dev/rights', 'wp/rights', '-n', tenant, '--wait=false');

@@ -41,7 +41,7 @@ COPY --from=build /simmer/protocol/package.json protocol/
 COPY --from=build /simmer/protocol/dist/ protocol/dist/
 COPY --from=build /simmer/k8s/package.json k8s/
 COPY --from=build /simmer/k8s/dist/ k8s/dist/
-COPY --from=build /simmer/runtime/dist/runtime.cjs /simmer/runtime/dist/validator.cjs runtime/dist/
+COPY --from=build /simmer/runtime/dist/runtime.cjs /simmer/runtime/dist/validator.cjs /simmer/runtime/dist/unpacker.cjs runtime/dist/
 COPY --from=build /simmer/control-plane/package.json control-plane/
 COPY --from=build /simmer/control-plane/dist/ control-plane/dist/
 # What it has in another version than its neighbours.

@@ -1,4 +1,4 @@
-import type { RegisteredFunction } from '@simmer/protocol/registry';
+import { NO_BUNDLES, type RegisteredFunction } from '@simmer/protocol/registry';
 import t from 'tap';
 import type { KubeObject } from '../src/api/api.ts';
 import { type Reference, referencesOf } from '../src/registry/references.ts';
@@ -38,12 +38,10 @@ function registered(given: KubeObject, known = contents(), stockImage = 'stock:1
   if (!checked.ok) throw new Error(JSON.stringify(checked.issues));
   return register(checked, 'u', known, {
     stockImage,
-    bundles: NONE,
+    bundles: NO_BUNDLES,
     claimable: false,
   }) as RegisteredFunction;
 }
-
-const NONE = { get: () => undefined };
 
 const READS = {
   env: [

@@ -295,7 +295,7 @@ export const ERRORS = {
   code_store_unavailable: {
     status: 503,
     title: 'Code cannot be stored',
-    help: 'The folder `code-store` is not configured, read-only or full; the detail says which. Nothing was changed.',
+    help: 'The folder `code-store` is read-only or full, or on Kubernetes the ConfigMaps cannot be written; the detail says which. Nothing was changed.',
   },
   // ---- the attempt ----
   function_error: {

@@ -76,7 +76,11 @@ export interface Registry {
 export interface Bundles {
   /** The bytes of this digest (`sha256:<hex>`), which nobody changes; undefined where there are none. */
   get(digest: string): Uint8Array | undefined;
+  /** Of these, and of no others, `get` is to have the bytes from here on. Resolves with whether there are new ones; never rejects. */
+  prepare(digests: ReadonlySet<string>): Promise<boolean>;
 }
+
+export const NO_BUNDLES: Bundles = { get: () => undefined, prepare: async () => false };
 
 /** What `spec.source.bundle` stands for, or why it stands for nothing. */
 export function bundleOf(

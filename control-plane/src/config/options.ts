@@ -534,7 +534,7 @@ export const OPTIONS: readonly Option[] = [
     'codeStore',
     folder,
     '',
-    'Folder that keeps uploaded code; it must survive a restart. By default `.simmer/code` in the folder `functions`; none with the registry `kubernetes`, where it is the mount of a volume.',
+    'Folder that keeps uploaded code; it must survive a restart. By default `.simmer/code` in the folder `functions`; with the registry `kubernetes` ConfigMaps in `instance-namespace`, at most 256 MiB.',
   ),
   option(
     'code-store-max-bytes',

@@ -5,16 +5,17 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Api, isTransient } from '@simmer/k8s/api/api';
 import { KubernetesBackend } from '@simmer/k8s/backend/backend';
+import { ConfigMapShelf } from '@simmer/k8s/code/config-map-shelf';
 import { ensureApiKeys, readApiKeys } from '@simmer/k8s/keys/api-keys';
 import { type ControlPlaneKeys, ensureKeys } from '@simmer/k8s/keys/keys';
 import { LeaderElection } from '@simmer/k8s/lease/election';
 import { KubernetesRegistry } from '@simmer/k8s/registry/registry';
 import { StatusWriter } from '@simmer/k8s/status/writer';
-import type { Bundles } from '@simmer/protocol/registry';
-import type { Config } from '../config/config.ts';
+import { type Config, codeStoreOf } from '../config/config.ts';
 import type { ControlThreadData } from '../shared/messages.ts';
 import type { KeySecret } from './access/api-key-secret.ts';
 import type { Cluster, Election } from './cluster.ts';
+import type { CodeStore } from './code/store.ts';
 import type { Log } from './log.ts';
 
 const RETRY_MS = 1_000;
@@ -23,7 +24,7 @@ const RETRY_MS = 1_000;
 export async function connect(
   { config }: ControlThreadData,
   log: Log,
-  bundles: Bundles,
+  store: CodeStore,
 ): Promise<Cluster> {
   const api = Api.load();
   const { namespaces, runtimeImage } = config;
@@ -36,11 +37,15 @@ export async function connect(
           namespaces,
           log,
           stockImage: runtimeImage,
-          bundles,
+          bundles: store,
           mayWrite,
           cleanUp: async (key, uid) => backend?.cleanUp(key, uid),
         })
       : undefined;
+  if (registry && codeStoreOf(config) === '') {
+    const { instanceNamespace: namespace, codeStoreMaxBytes: maxBytes } = config;
+    store.shelve(new ConfigMapShelf({ api, namespace, maxBytes, mayWrite, log }));
+  }
   const status =
     registry &&
     new StatusWriter({

@@ -9,7 +9,7 @@
 import type { PoolStatus } from '@simmer/k8s/status/pool-status';
 import type { Backend } from '@simmer/protocol/backend';
 import { readEnvelope } from '@simmer/protocol/envelope';
-import type { Bundles, Registry, RegistrySnapshot } from '@simmer/protocol/registry';
+import type { Registry, RegistrySnapshot } from '@simmer/protocol/registry';
 import { codeStoreOf, version } from '../config/config.ts';
 import { FunctionCounters, OTHER_SLOT, ProcessCounters } from '../shared/counters.ts';
 import type {
@@ -34,6 +34,7 @@ import { type CallbackParts, createCallbacks } from './callbacks/create.ts';
 import { readCallbackSecret } from './callbacks/signing.ts';
 import { systemClock } from './clock.ts';
 import type { Cluster } from './cluster.ts';
+import { FolderShelf } from './code/folder-shelf.ts';
 import { FunctionCode } from './code/function-code.ts';
 import { CodeStore } from './code/store.ts';
 import { FunctionWrites } from './function-writes.ts';
@@ -60,7 +61,7 @@ export interface ControlOptions {
   readonly command: Command;
   readonly podEnvironment: Readonly<Record<string, string>>;
   /** Connects to Kubernetes, where the configuration asks for it. */
-  readonly connect: (data: ControlThreadData, log: Log, bundles: Bundles) => Promise<Cluster>;
+  readonly connect: (data: ControlThreadData, log: Log, store: CodeStore) => Promise<Cluster>;
 }
 
 /** What there is once it is known which functions and pods to keep. */
@@ -103,8 +104,7 @@ export class Control {
     this.tokens = tokensOf(config, this.log);
     this.files = this.watchedFiles(config);
     this.store = new CodeStore({
-      folder: codeStoreOf(config),
-      maxBytes: config.codeStoreMaxBytes,
+      shelf: shelfOf(config),
       inUse: () => bundlesOf(this.parts?.keeper.pools() ?? []),
       log: this.log,
     });
@@ -444,6 +444,12 @@ function tokensOf(config: ControlThreadData['config'], log: Log): Tokens | null 
     functionsClaim: config.jwtFunctionsClaim,
     log,
   });
+}
+
+/** On Kubernetes without a folder its connection brings one. */
+function shelfOf(config: ControlThreadData['config']): FolderShelf | undefined {
+  const folder = codeStoreOf(config);
+  return folder === '' ? undefined : new FolderShelf(folder, config.codeStoreMaxBytes);
 }
 
 /** Digests of uploaded code that functions in force name. */

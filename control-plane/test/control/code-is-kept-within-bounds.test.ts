@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { FolderShelf } from '../../src/control/code/folder-shelf.ts';
 import { CodeStore } from '../../src/control/code/store.ts';
 import { memoryLog } from './fakes.ts';
 
@@ -27,7 +28,8 @@ function setUp(t: Pick<Test, 'teardown'>, maxBytes = 64 * KIB) {
   const folder = join(root, 'deep', 'code');
   const inUse = new Set<string>();
   const { log, lines } = memoryLog();
-  const open = () => new CodeStore({ folder, maxBytes, inUse: () => inUse, log });
+  const shelf = new FolderShelf(folder, maxBytes);
+  const open = () => new CodeStore({ shelf, inUse: () => inUse, log });
   const store = open();
   const put = async (bytes: Uint8Array) => {
     const digest = digestOf(bytes);
@@ -130,11 +132,13 @@ t.test('the bound holds whatever comes, also at once', async (t) => {
 t.test('where nothing can be stored, that is said', async (t) => {
   const { log } = memoryLog();
   const bytes = Buffer.from('export default 1');
-  const at = (folder: string) =>
-    new CodeStore({ folder, maxBytes: KIB, inUse: () => new Set(), log }).putFor(
+  const at = (folder: string) => {
+    const shelf = folder === '' ? undefined : new FolderShelf(folder, KIB);
+    return new CodeStore({ shelf, inUse: () => new Set(), log }).putFor(
       ...([digestOf(bytes), bytes] as const),
       async () => t.fail('not stored'),
     );
+  };
   await t.rejects(at(''), { code: 'code_store_unavailable', message: /code-store/ });
   await t.rejects(at('/dev/null/simmer'), {
     code: 'code_store_unavailable',

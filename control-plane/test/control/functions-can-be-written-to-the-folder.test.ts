@@ -28,7 +28,11 @@ async function setUp(t: Test, files: Record<string, string> = {}, prepare = (_ro
   }
   prepare(root);
   const bundles = new Map<string, Uint8Array>();
-  const registry = new FolderRegistry({ root, log: memoryLog().log, bundles });
+  const registry = new FolderRegistry({
+    root,
+    log: memoryLog().log,
+    bundles: { get: (digest) => bundles.get(digest), prepare: async () => false },
+  });
   t.teardown(async () => {
     await registry.close();
     chmodSync(root, 0o755);

@@ -32,7 +32,7 @@ export async function send(
   { address, credentials }: Pick<Installation, 'address' | 'credentials'>,
   method: string,
   path: string,
-  body?: object,
+  body?: object | string,
   headers: Record<string, string> = {},
 ): Promise<Answer & { readonly headers: Headers }> {
   const response = await fetch(`${address}${path}`, {
@@ -42,11 +42,12 @@ export async function send(
       ...(await credentials()),
       ...headers,
     },
-    ...(body && { body: JSON.stringify(body) }),
+    ...(body && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
   });
   const text = await response.text();
-  const parsed = text === '' ? undefined : JSON.parse(text);
+  const isJson = /[/+]json\b/.test(response.headers.get('content-type') ?? '');
+  const parsed = text === '' ? undefined : isJson ? JSON.parse(text) : text;
   return { status: response.status, headers: response.headers, body: parsed };
 }
 

@@ -134,6 +134,7 @@ export class KubernetesRegistry implements Registry {
   }
 
   async lookAgain(key: string): Promise<Written> {
+    await this.options.bundles.prepare(this.named());
     this.look();
     const object = this.object(key);
     return { created: false, taken: () => (object ? this.taken(key, object) : false) };
@@ -157,6 +158,7 @@ export class KubernetesRegistry implements Registry {
         contents.start(),
       ]),
     );
+    await this.options.bundles.prepare(this.named());
     if (this.isClosed()) return;
     this.state = 'running';
     this.look();
@@ -252,6 +254,25 @@ export class KubernetesRegistry implements Registry {
       this.onSnapshot(snapshot); // 1
     }
     this.toldGone = gone;
+    void this.prepare();
+  }
+
+  /** Code that is named by now, and is on its way. */
+  private async prepare(): Promise<void> {
+    if (await this.options.bundles.prepare(this.named())) this.lookSoon();
+  }
+
+  /** Digests of uploaded code. */
+  private named(): ReadonlySet<string> {
+    const digests = new Set<string>();
+    for (const { functions } of this.namespaces) {
+      for (const { metadata, ...object } of functions.list()) {
+        if (metadata.deletionTimestamp !== undefined) continue;
+        const { source } = (object['spec'] ?? {}) as { source?: { bundle?: unknown } };
+        if (typeof source?.bundle === 'string') digests.add(source.bundle);
+      }
+    }
+    return digests;
   }
 
   private enter(

@@ -27,7 +27,7 @@ async function setUp(t: Test, mayWrite = () => true) {
       namespaces: [namespace],
       log: keptLog(),
       stockImage: 'stock:1',
-      bundles,
+      bundles: { get: (digest) => bundles.get(digest), prepare: async () => false },
       mayWrite,
     },
   });

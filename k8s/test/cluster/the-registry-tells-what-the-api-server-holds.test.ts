@@ -1,4 +1,4 @@
-import type { RegistrySnapshot } from '@simmer/protocol/registry';
+import { NO_BUNDLES, type RegistrySnapshot } from '@simmer/protocol/registry';
 import t from 'tap';
 import { FUNCTIONS, SECRETS } from '../../src/api/api.ts';
 import { KubernetesRegistry } from '../../src/registry/registry.ts';
@@ -27,7 +27,7 @@ async function served(t: import('tap').Test) {
     namespaces: [namespace],
     log,
     stockImage: 'stock:1',
-    bundles: { get: () => undefined },
+    bundles: NO_BUNDLES,
   });
   t.teardown(async () => {
     await registry.close();
@@ -118,7 +118,7 @@ if (NO_CLUSTER !== undefined) {
       namespaces: [namespace],
       log: keptLog(),
       stockImage: 'stock:1',
-      bundles: { get: () => undefined },
+      bundles: NO_BUNDLES,
     });
     t.teardown(() => again.close());
     let other: RegistrySnapshot | undefined;
@@ -200,7 +200,7 @@ if (NO_CLUSTER !== undefined) {
       namespaces: [namespace, 'default'],
       log,
       stockImage: '',
-      bundles: { get: () => undefined },
+      bundles: NO_BUNDLES,
     });
     t.teardown(async () => {
       await registry.close();

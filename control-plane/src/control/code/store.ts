@@ -1,71 +1,96 @@
 /**
- * The store of bundles: a folder in which each is a file, named by the digest of its bytes. What is in it is known by looking: several
- * control planes may share it, and it may be mounted, copied or emptied.
+ * The store of bundles: on a shelf that outlives this process (a folder, or ConfigMaps), each by the digest of its bytes.
  *
  * Invariants:
  *  1. What is read is what its name says: bytes of another digest (a torn file, a bad disk) are dropped, and told in the log.
  *  2. A bundle that a function names, or that is about to be named, makes way for none.
- *  3. The store is within its bound after each write: those that were used longest ago go first.
- *  4. In memory is what functions hold: the bytes of one digest once, for both threads, and no longer than the last of them.
+ *  3. The shelf is within its bound after each write: those that were used longest ago go first.
+ *  4. In memory is what functions name: the bytes of one digest once, for both threads, and no longer than the last of them.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync, rmSync, utimesSync } from 'node:fs';
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { BUNDLE_DIGEST } from '@simmer/protocol/bundle';
+import type { CodeShelf } from '@simmer/protocol/code-shelf';
 import { SimmerError } from '@simmer/protocol/errors';
 import type { Bundles } from '@simmer/protocol/registry';
 import type { Log } from '../log.ts';
-import { UNFINISHED, UNFINISHED_MS, writeWhole } from '../whole-file.ts';
 
 export interface CodeStoreOptions {
-  /** Absolute; '' : there is none, and nothing can be stored. */
-  readonly folder: string;
-  readonly maxBytes: number;
+  /** Undefined: nothing can be stored until there is one (`shelve`). */
+  readonly shelf: CodeShelf | undefined;
   /** Digests that functions name. */
   readonly inUse: () => ReadonlySet<string>;
   readonly log: Log;
+  /** Milliseconds that only go forward. */
+  readonly now?: () => number;
 }
 
-/** `sha256:<hex>` as a file's name. */
-const FILE = /^sha256-[0-9a-f]{64}$/;
+/** A digest that nobody has brought is not looked for with every change of another function. */
+const ABSENT_MS = 5_000;
 
 export class CodeStore implements Bundles {
   private readonly options: CodeStoreOptions;
+  private shelf: CodeShelf | undefined;
   /** 4 */
   private readonly held = new Map<string, WeakRef<Uint8Array>>();
+  /** Of a shelf that takes its time: what functions name, ready before they are looked at. */
+  private prepared = new Map<string, Uint8Array>();
+  /** When it was last looked for in vain. */
+  private readonly absent = new Map<string, number>();
   /** How many uploads are about to have a function name this digest: 2. */
   private readonly pinned = new Map<string, number>();
   private last: Promise<unknown> = Promise.resolve();
 
   constructor(options: CodeStoreOptions) {
     this.options = options;
+    this.shelf = options.shelf;
   }
 
-  /** Reads and hashes the file where nobody holds its bytes: some milliseconds for each ten MiB. */
+  shelve(shelf: CodeShelf): void {
+    this.shelf = shelf;
+  }
+
+  /** From a folder it reads and hashes where nobody holds the bytes: some milliseconds for each ten MiB. */
   get(digest: string): Uint8Array | undefined {
     const held = this.held.get(digest)?.deref();
     if (held !== undefined) return held;
     this.held.delete(digest);
-    if (this.options.folder === '' || !BUNDLE_DIGEST.test(digest)) return undefined;
-    const path = this.pathOf(digest);
+    if (!BUNDLE_DIGEST.test(digest)) return undefined;
     try {
-      const read = readFileSync(path);
-      if (`sha256:${createHash('sha256').update(read).digest('hex')}` !== digest) {
-        this.options.log.error({ digest }, `code dropped: ${path} is not what its name says`);
-        rmSync(path, { force: true }); // 1
-        return undefined;
-      }
-      const bytes = new Uint8Array(new SharedArrayBuffer(read.length));
-      bytes.set(read);
-      this.held.set(digest, new WeakRef(bytes));
-      this.touch(path);
-      return bytes;
+      return this.checked(digest, this.shelf?.readNow?.(digest));
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOENT') this.options.log.error({ digest }, `code cannot be read: ${message}`);
+      this.unreadable(digest, error);
       return undefined;
     }
+  }
+
+  /** Bundles: true where `get` gives one that it did not give before. */
+  async prepare(digests: ReadonlySet<string>): Promise<boolean> {
+    const { shelf } = this;
+    const { now = () => performance.now() } = this.options;
+    if (shelf === undefined || shelf.readNow !== undefined) return false;
+    let news = false;
+    const before = this.prepared;
+    this.prepared = new Map();
+    for (const digest of this.absent.keys()) if (!digests.has(digest)) this.absent.delete(digest);
+    for (const digest of digests) {
+      const there = before.get(digest) ?? this.held.get(digest)?.deref();
+      if (there !== undefined) this.prepared.set(digest, there);
+    }
+    for (const digest of digests) {
+      if (this.prepared.has(digest)) continue;
+      if (now() - (this.absent.get(digest) ?? Number.NEGATIVE_INFINITY) < ABSENT_MS) continue;
+      const bytes = await shelf
+        .read(digest)
+        .then((read) => this.checked(digest, read))
+        .catch((error) => this.unreadable(digest, error));
+      if (bytes === undefined) {
+        this.absent.set(digest, now());
+        continue;
+      }
+      this.prepared.set(digest, bytes);
+      news = true;
+    }
+    return news;
   }
 
   /**
@@ -78,8 +103,11 @@ export class CodeStore implements Bundles {
       // One at a time: each counts what the others have written.
       const mine = this.last.then(() => this.put(digest, bytes));
       this.last = mine.catch(() => {});
-      await mine;
-      return await work();
+      // Held: a shelf that takes its time is not asked for what is here.
+      const held = await mine;
+      const result = await work();
+      this.hold(digest, held);
+      return result;
     } finally {
       const left = (this.pinned.get(digest) ?? 1) - 1;
       if (left === 0) this.pinned.delete(digest);
@@ -87,68 +115,72 @@ export class CodeStore implements Bundles {
     }
   }
 
-  private async put(digest: string, bytes: Uint8Array): Promise<void> {
-    const { folder } = this.options;
-    if (folder === '') {
+  private async put(digest: string, bytes: Uint8Array): Promise<Uint8Array> {
+    const { shelf } = this;
+    if (shelf === undefined) {
       const detail = 'No folder for code is configured: code-store.';
       throw new SimmerError('code_store_unavailable', detail);
     }
+    const there = this.get(digest);
     // It is there, and whole.
-    if (this.get(digest) !== undefined) return;
+    if (there !== undefined && shelf.readNow !== undefined) return there;
     try {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      await this.makeRoom(bytes.length);
-      await writeWhole(this.pathOf(digest), bytes);
+      await this.makeRoom(shelf, digest, bytes.length);
+      await shelf.write(digest, bytes);
     } catch (error) {
       if (error instanceof SimmerError) throw error;
-      const detail = `Cannot write to ${folder} (code-store): ${(error as Error).message}.`;
+      const detail = `Cannot write to ${shelf.name}: ${(error as Error).message}.`;
       throw new SimmerError('code_store_unavailable', detail);
     }
+    return there ?? this.hold(digest, shared(bytes));
   }
 
   /** 3 */
-  private async makeRoom(needed: number): Promise<void> {
-    const { folder, maxBytes, inUse, log } = this.options;
+  private async makeRoom(shelf: CodeShelf, wanted: string, size: number): Promise<void> {
+    const { inUse, log } = this.options;
+    const { maxBytes } = shelf;
     const named = inUse();
-    const free: { path: string; digest: string; size: number; usedAt: number }[] = [];
-    let total = needed;
-    for (const name of await readdir(folder)) {
-      const path = join(folder, name);
-      const file = await stat(path).catch(() => undefined);
-      if (file === undefined || !file.isFile()) continue;
-      if (UNFINISHED.test(name) && Date.now() - file.mtimeMs > UNFINISHED_MS) {
-        await rm(path, { force: true });
-      }
-      if (!FILE.test(name)) continue;
-      total += file.size;
-      const digest = name.replace('-', ':');
-      if (named.has(digest) || this.pinned.has(digest)) continue; // 2
-      free.push({ path, digest, size: file.size, usedAt: file.mtimeMs });
-    }
-    free.sort((a, b) => a.usedAt - b.usedAt);
-    const spare = free.reduce((sum, { size }) => sum + size, 0);
+    const all = await shelf.list();
+    const needed = all.some(({ digest }) => digest === wanted) ? 0 : size;
+    let total = all.reduce((sum, { bytes }) => sum + bytes, needed);
+    const free = all.filter(({ digest }) => !named.has(digest) && !this.pinned.has(digest)); // 2
+    const spare = free.reduce((sum, { bytes }) => sum + bytes, 0);
     if (total - spare > maxBytes) {
       const detail = `Functions name ${total - spare - needed} bytes of code, and the store holds ${maxBytes}: code-store-max-bytes.`;
       throw new SimmerError('code_store_full', detail);
     }
-    for (const { path, digest, size } of free) {
+    for (const { digest, bytes } of free.toSorted((a, b) => a.usedAt - b.usedAt)) {
       if (total <= maxBytes) return;
-      await rm(path, { force: true });
-      total -= size;
+      await shelf.remove(digest);
+      total -= bytes;
       log.info({ digest }, 'code dropped: no function names it, and others need its place');
     }
   }
 
-  private touch(path: string): void {
-    try {
-      const now = new Date();
-      utimesSync(path, now, now);
-    } catch {
-      // Read-only: nothing is dropped from there either.
+  /** In memory that both threads see. */
+  private checked(digest: string, read: Uint8Array | undefined): Uint8Array | undefined {
+    if (read === undefined) return undefined;
+    if (`sha256:${createHash('sha256').update(read).digest('hex')}` === digest) {
+      return this.hold(digest, shared(read));
     }
+    const where = this.shelf?.name;
+    this.options.log.error({ digest }, `code dropped: in ${where} it is not what its name says`);
+    void this.shelf?.remove(digest).catch(() => {}); // 1
+    return undefined;
   }
 
-  private pathOf(digest: string): string {
-    return join(this.options.folder, digest.replace(':', '-'));
+  private hold(digest: string, bytes: Uint8Array): Uint8Array {
+    this.held.set(digest, new WeakRef(bytes));
+    return bytes;
   }
+
+  private unreadable(digest: string, error: unknown): undefined {
+    this.options.log.error({ digest }, `code cannot be read: ${(error as Error).message}`);
+  }
+}
+
+function shared(bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
+  copy.set(bytes);
+  return copy;
 }

@@ -25,16 +25,17 @@ import type {
   WarmPoolManifest,
 } from '@simmer/protocol/manifest';
 import { functionKey, warmPoolKey, warmPoolName } from '@simmer/protocol/names';
-import type {
-  Accepts,
-  Bundles,
-  FunctionDocument,
-  FunctionWrite,
-  RefusedManifest,
-  RegisteredFunction,
-  Registry,
-  RegistrySnapshot,
-  Written,
+import {
+  type Accepts,
+  type Bundles,
+  type FunctionDocument,
+  type FunctionWrite,
+  NO_BUNDLES,
+  type RefusedManifest,
+  type RegisteredFunction,
+  type Registry,
+  type RegistrySnapshot,
+  type Written,
 } from '@simmer/protocol/registry';
 import { asFunction, settingsOf } from '@simmer/protocol/warm-pool';
 import { FolderCode } from '../code/folder-code.ts';
@@ -117,7 +118,7 @@ export class FolderRegistry implements Registry {
     this.pollShare = options.pollShare ?? POLL_SHARE;
     this.watching = options.watch ?? true;
     this.isLocal = options.isLocal ?? (() => true);
-    this.bundles = options.bundles ?? { get: () => undefined };
+    this.bundles = options.bundles ?? NO_BUNDLES;
     this.folders = new FolderCode(options.maxBundleBytes ?? MAX_UNPACKED_BYTES);
     this.writes = new FolderWrites({
       root: this.root,
