@@ -155,11 +155,22 @@ export class PoolRun {
       maxJobs: 0,
       serviceMs: this.serviceMs(),
       coldStartMs: this.coldStartMs,
+      comingForMs: this.comingForMs(),
       generic: NO_GENERIC_PODS,
     });
     if (decision.kind !== 'grow') return;
     this.order(decision.pods);
     this.grown = this.pods.length + this.ordered.length;
+  }
+
+  private comingForMs(): number {
+    const starting = this.pods.filter((pod) => pod.readyAt > this.now);
+    const oldest = Math.min(
+      this.now,
+      this.ordered[0] ?? this.now,
+      ...starting.map((p) => p.orderedAt),
+    );
+    return this.now - oldest;
   }
 
   private order(count: number): void {

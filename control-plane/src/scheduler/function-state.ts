@@ -74,6 +74,8 @@ export class FunctionState extends TimerNode {
   private writtenSchemas: Schemas | null = null;
   /** Every pod that is not gone. */
   readonly pods = new Set<Pod>();
+  /** Of them, the `comingPods`, in the order of their launches. */
+  readonly coming = new Set<Pod>();
   deleted = false;
   /** Invocations that wait for their next attempt. */
   readonly waiting = new InvocationQueue();

@@ -37,6 +37,8 @@ export interface MissInput {
   readonly serviceMs: number | undefined;
   /** Moving average of launch to ready. */
   readonly coldStartMs: number;
+  /** Since the launch of the pod that has been on its way for longest; 0: none is. */
+  readonly comingForMs: number;
   readonly generic: GenericPods;
 }
 
@@ -99,6 +101,9 @@ export function lackingPods(m: MissInput): number {
   return Math.max(0, Math.ceil(lacking / m.slotsPerPod));
 }
 
+/** A pod that is on its way for longer says something of itself, not of what starts take. */
+const SLOW_START_MS = 2_000;
+
 function wantedSlots(m: MissInput): number {
   if (m.queued === 0) return 0;
   // Nothing is known of a function that has never run: each waiting invocation is worth a slot.
@@ -107,6 +112,9 @@ function wantedSlots(m: MissInput): number {
   // long its head has waited: at the back of a queue that moves, or for a first pod, that says nothing of calls, and the
   // pool would grow by a multiple of what is needed.
   const serviceMs = Math.max(m.serviceMs, m.stalledMs);
-  const slots = Math.ceil((m.queued * serviceMs) / Math.max(m.coldStartMs, 1));
+  // Nor is a cold start as short as it used to be while one takes longer: many at once wait for their turns, and if each moment's
+  // queue launched what would serve it in the time of one alone, the pool would grow by a multiple of what is needed.
+  const coldStartMs = Math.max(1, m.coldStartMs, Math.min(m.comingForMs, SLOW_START_MS));
+  const slots = Math.ceil((m.queued * serviceMs) / coldStartMs);
   return Math.max(1, Math.min(slots, m.servingSlots + m.queued));
 }

@@ -152,6 +152,12 @@ export class PodLifecycle implements PodOwner {
     this.killed.delete(podId);
   }
 
+  /** Since the launch of the pod that has been on its way for longest; 0: none is. */
+  comingForMs({ coming }: FunctionState): number {
+    const [oldest] = coming;
+    return oldest === undefined ? 0 : Math.max(0, this.wallClock() - oldest.launchedAt);
+  }
+
   retire(fn: FunctionState, count: number, idleMs: number): void {
     const now = this.scheduler.ports.now();
     for (let i = 0; i < count; i++) {
@@ -406,7 +412,11 @@ export class PodLifecycle implements PodOwner {
     const came = counted === 'podsLaunching';
     const comes = next === 'podsLaunching';
     if (serves !== served) fn.servingSlots += serves ? pod.capacity : -pod.capacity;
-    if (comes !== came) fn.comingPods += comes ? 1 : -1;
+    if (comes !== came) {
+      fn.comingPods += comes ? 1 : -1;
+      if (comes) fn.coming.add(pod);
+      else fn.coming.delete(pod);
+    }
     const was = served || came;
     const is = serves || comes;
     if (is !== was) {

@@ -70,14 +70,14 @@ async function setUp(spec: Record<string, unknown>, idle: number | undefined, sc
 }
 
 t.test('it keeps its idle pods ready, and launches ahead what is claimed meanwhile', async (t) => {
-  const { pool, seconds } = await setUp({ minReplicas: 1, maxReplicas: 40 }, 3);
+  const { pool, seconds } = await setUp({ minReplicas: 1, maxReplicas: 40 }, 6);
   t.equal(pool().pods.size, 1, 'its minimum at once');
   await seconds(2);
-  t.equal(pool().pods.size, 3);
-  t.match(pool().size, { desired: 3, decidedBy: 'load' });
-  await seconds(5, 2);
-  t.equal(pool().pods.size, 4, 'two a second, of which each takes a fifth of one');
-  t.match(pool().size?.explain(), '3 idle, and 1 for 2.0 claims a second while others start.');
+  t.equal(pool().pods.size, 6);
+  t.match(pool().size, { desired: 6, decidedBy: 'load' });
+  await seconds(5, 4);
+  t.equal(pool().pods.size, 7, 'four a second, and a start takes a fifth of one');
+  t.match(pool().size?.explain(), '6 idle, and 1 for 4.0 claims a second while others start.');
 });
 
 t.test('its minimum is its idle pods where it says no more', async (t) => {

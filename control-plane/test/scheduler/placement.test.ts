@@ -20,6 +20,7 @@ const empty: MissInput = {
   maxJobs: 4,
   serviceMs: undefined,
   coldStartMs: 100,
+  comingForMs: 0,
   generic: NO_GENERIC_PODS,
 };
 const generic = (pods: Partial<GenericPods>): { generic: GenericPods } => ({
@@ -63,6 +64,23 @@ const table: [
     'a queue that stands still for longer than calls used to take shows that they take longer',
     { queued: 2, servingSlots: 1, poolPods: 1, serviceMs: 1, stalledMs: 400 },
     { kind: 'grow', pods: 2, jobs: 0 },
+  ],
+  [
+    'starts that take longer than they used to do not launch more pods for what waits meanwhile',
+    { queued: 40, comingSlots: 4, poolPods: 5, servingSlots: 1, serviceMs: 100, comingForMs: 800 },
+    { kind: 'wait' },
+  ],
+  [
+    'one that does not come at all is no measure',
+    {
+      queued: 200,
+      comingSlots: 4,
+      poolPods: 5,
+      servingSlots: 1,
+      serviceMs: 100,
+      comingForMs: 60_000,
+    },
+    { kind: 'grow', pods: 5, jobs: 0 },
   ],
   [
     'what the pool cannot hold becomes Jobs',

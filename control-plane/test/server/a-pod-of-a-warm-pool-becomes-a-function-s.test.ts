@@ -73,7 +73,10 @@ t.test(
     t.equal(await placementOf(simmer, again), 'warm');
     const refilled = await ready(simmer, 2);
     t.notOk(refilled.some((pid) => generic.includes(pid)));
-    t.match(await simmer.pool(WARM), { claimed: 2, live: 2 });
+    // Where starts take long, one more is launched for what may be claimed meanwhile.
+    const refill = await simmer.pool(WARM);
+    t.match(refill, { claimed: 2 });
+    t.ok(refill.live >= 2 && refill.live <= 3, `refilled: ${refill.live}`);
     const { json } = await simmer.request('/v1/functions/one');
     t.same(json.status.warmPools, { pools: ['warm'] });
     t.equal(

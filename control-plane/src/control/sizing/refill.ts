@@ -19,8 +19,6 @@ const WINDOW_MS = 60_000;
 const DELAY_MS = 60_000;
 const LAUNCHES_PER_SECOND = 10;
 const LAUNCH_BURST = 20;
-/** Less than one claim in twenty cold starts needs no pod of its own. */
-const RARE = 0.05;
 
 export interface RefillSample {
   readonly now: number;
@@ -64,11 +62,10 @@ export interface RefillState {
 }
 
 export function newRefill(now: number, claims: number): RefillState {
-  return {
-    ...{ at: now, claims, allowance: LAUNCH_BURST },
-    rates: new LoadWindow(WINDOW_MS, now),
-    claimed: new HighWater(),
-  };
+  // Nothing was claimed before: that is known, and two claims in its first second are no rate.
+  const rates = new LoadWindow(WINDOW_MS, now - WINDOW_MS);
+  rates.record(now, 0);
+  return { at: now, claims, allowance: LAUNCH_BURST, rates, claimed: new HighWater() };
 }
 
 /** Asked about once a second, and whenever pods were claimed. */
@@ -88,7 +85,8 @@ export function decideRefill(
     state.claims = claims;
   }
   const perMs = Math.max(state.rates.stable(now), state.rates.panic(now));
-  const meanwhile = perMs * coldStartMs < RARE ? 0 : Math.ceil(perMs * coldStartMs);
+  // Less than half a claim in a cold start: what `idle` is for.
+  const meanwhile = Math.round(perMs * coldStartMs);
   const target = idle + meanwhile;
   state.claimed.record(now, meanwhile, DELAY_MS);
   // F3: what is there and was wanted lately stays; it is not launched anew.
