@@ -1,7 +1,7 @@
 import t from 'tap';
 import { applyFunction, fn, invoke, send } from './support/call.ts';
 import { type Installation, install } from './support/installation.ts';
-import { apply, kubectl, list, until } from './support/kubectl.ts';
+import { apply, get, kubectl, list, until } from './support/kubectl.ts';
 
 let simmer: Installation;
 t.before(async () => {
@@ -137,6 +137,11 @@ t.test('a function that it does not fit says why', async (t) => {
   );
   await until('account', async () => (await warmPools('account')) !== undefined);
   t.match(await warmPools('account'), { pools: [], reason: /another serviceAccountName/ });
+  await until('its condition', async () => {
+    const { status } = await get(simmer.tenant, 'functions.simmer.dev', 'account');
+    const found = status?.conditions?.find((c: { type: string }) => c.type === 'Claimable');
+    return /another serviceAccountName/.test(found?.message ?? '');
+  });
   await until('lacks', async () => (await warmPools('lacks')) !== undefined);
   t.match(await warmPools('lacks'), { pools: [], reason: /no key k in a Secret no-such/ });
 });

@@ -30,6 +30,22 @@ const TABLE: readonly (readonly [string, Judged, readonly string[]])[] = [
     ['Ready=True ScaledToZero', 'Progressing=False Settled', 'Degraded=False AsExpected'],
   ],
   [
+    'a WarmPool fits',
+    judged({ warmPools: { names: ['warm'], reason: '' } }),
+    [
+      ...['Ready=True ScaledToZero', 'Progressing=False Settled', 'Degraded=False AsExpected'],
+      'Claimable=True WarmPoolFits',
+    ],
+  ],
+  [
+    'no WarmPool fits',
+    judged({ warmPools: { names: [], reason: 'another image' } }),
+    [
+      ...['Ready=True ScaledToZero', 'Progressing=False Settled', 'Degraded=False AsExpected'],
+      'Claimable=False NoWarmPoolFits',
+    ],
+  ],
+  [
     'its minimum is there',
     judged({ desired: 2, ready: 2, pods: 2 }, { minReplicas: 2 }),
     ['Ready=True Serving', 'Progressing=False Settled', 'Degraded=False AsExpected'],

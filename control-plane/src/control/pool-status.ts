@@ -1,5 +1,6 @@
 /** A pool's state as its function's status tells it. Pure but for the counters it reads. */
 import type { PoolStatus } from '@simmer/k8s/status/pool-status';
+import { warmPoolName } from '@simmer/protocol/names';
 import { type FunctionCounters, MISSES } from '../shared/counters.ts';
 import { isCurrent, isLive, type Pool } from './pools/pool.ts';
 
@@ -16,12 +17,22 @@ export function poolStatus(pool: Pool, counters: FunctionCounters): PoolStatus {
     rolling: live.some((pod) => !isCurrent(pool, pod)),
     queued: counters.gauge('queued'),
     misses: MISSES.reduce((sum, kind) => sum + counters.miss(kind), 0),
+    ...warmPoolsOf(pool),
     ...(backoff.state === 'failing' &&
       lastFailure && {
         failure: { code: lastFailure.code, message: lastFailure.message, count: lastFailure.count },
       }),
     ...(stuck && { stuck: { reason: reasonOf(stuck.reason), message: stuck.reason } }),
   };
+}
+
+function warmPoolsOf({ fit }: Pool): Pick<PoolStatus, 'warmPools'> {
+  if (fit === undefined) return {};
+  if ('claim' in fit) {
+    const names = fit.claim.pools.map((key) => warmPoolName(key) as string);
+    return { warmPools: { names, reason: '' } };
+  }
+  return fit.isAsked ? { warmPools: { names: [], reason: fit.reason } } : {};
 }
 
 /** Pods that are wanted now: what was decided, and what misses have asked for since. */

@@ -16,7 +16,7 @@ const CONDITION: Schema = {
     type: {
       type: 'string',
       maxLength: 316,
-      description: 'Ready, Progressing or Degraded.',
+      description: 'Ready, Progressing, Degraded or Claimable.',
     },
     status: {
       type: 'string',
@@ -61,7 +61,7 @@ export const STATUS: Schema = {
       type: 'array',
       maxItems: 16,
       description:
-        'Ready: it can be called and has its minimum of pods. Progressing: pods are being started or replaced. Degraded: pods fail or cannot start, and why.',
+        'Ready: it can be called and has its minimum of pods. Progressing: pods are being started or replaced. Degraded: pods fail or cannot start, and why. Claimable, of a function where there are WarmPools: their pods may become its own; or why not.',
       'x-kubernetes-list-type': 'map',
       'x-kubernetes-list-map-keys': ['type'],
       items: CONDITION,

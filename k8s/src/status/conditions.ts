@@ -7,7 +7,7 @@ import type { ManifestIssue } from '@simmer/protocol/manifest';
 import type { PoolStatus } from './pool-status.ts';
 
 export interface Condition {
-  readonly type: 'Ready' | 'Progressing' | 'Degraded';
+  readonly type: 'Ready' | 'Progressing' | 'Degraded' | 'Claimable';
   readonly status: 'True' | 'False';
   readonly reason: string;
   readonly message: string;
@@ -84,6 +84,7 @@ export function conditionsOf(
     worst
       ? condition('Degraded', true, worst.reason, worst.message)
       : condition('Degraded', false, 'AsExpected', ''),
+    ...claimability(judged).map((verdict) => condition('Claimable', ...verdict)),
   ];
 }
 
@@ -100,6 +101,14 @@ function readiness(
   if (worst && worst.reason !== 'ManifestRefused') return [false, worst.reason, worst.message];
   if (minReplicas > 0) return [false, 'Starting', `${pool.ready} of ${pods(minReplicas)} ready`];
   return [true, 'ScaledToZero', generic ? 'no pods are kept' : 'the next call starts a pod'];
+}
+
+/** None where there is no WarmPool to speak of. */
+function claimability({ pool: { warmPools } }: Judged): Verdict[] {
+  if (warmPools === undefined) return [];
+  const { names, reason } = warmPools;
+  if (names.length === 0) return [[false, 'NoWarmPoolFits', short(reason)]];
+  return [[true, 'WarmPoolFits', `pods of ${names.join(', ')} may become its own`]];
 }
 
 function progress({ pool, served }: Judged): Verdict {

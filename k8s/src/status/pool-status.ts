@@ -10,6 +10,8 @@ export interface PoolStatus {
   readonly queued: number;
   /** Invocations that found no free slot, since the control plane started. */
   readonly misses: number;
+  /** Of a function, where there are WarmPools: those whose pods may become its own; or why there is none. */
+  readonly warmPools?: { readonly names: readonly string[]; readonly reason: string };
   /** Its pods end before they are ready, or cannot be launched. `count`: in a row. */
   readonly failure?: { readonly code: string; readonly message: string; readonly count: number };
   /** A pod cannot start for now. `reason`: CamelCase (ImagePullFailed, Unschedulable, QuotaExceeded, ...). */

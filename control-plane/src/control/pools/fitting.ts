@@ -11,8 +11,10 @@ import type { RegisteredFunction } from '@simmer/protocol/registry';
 import type { ClaimRecord, Grant } from '../../shared/messages.ts';
 import { quantityOf } from './quantity.ts';
 
-/** `reason`: why none fits, for its author. */
-export type Fit = { readonly claim: ClaimRecord } | { readonly reason: string };
+/** `reason`: why none fits, for its author. `isAsked`: there are some, or the function names one. */
+export type Fit =
+  | { readonly claim: ClaimRecord }
+  | { readonly reason: string; readonly isAsked: boolean };
 
 /**
  * Environment and schemas go in one frame (protocol/limits.ts, MAX_FRAME_BYTES): half of it for the environment. Its variables
@@ -26,6 +28,16 @@ export function fitOf(
   pools: readonly RegisteredFunction[],
   defaultBackend: string,
 ): Fit {
+  const found = claimOf(fn, pools, defaultBackend);
+  const isAsked = pools.length > 0 || fn.manifest.spec.pool !== undefined;
+  return 'reason' in found ? { ...found, isAsked } : found;
+}
+
+function claimOf(
+  fn: RegisteredFunction,
+  pools: readonly RegisteredFunction[],
+  defaultBackend: string,
+): { readonly claim: ClaimRecord } | { readonly reason: string } {
   const { spec, metadata } = fn.manifest;
   if (fn.source === undefined) {
     return {
