@@ -8,6 +8,10 @@ import { fn, invoke, send, WAITS } from './support/call.ts';
 import { type Installation, image, install } from './support/installation.ts';
 import { apply, get, kubectl, tryCommand, until } from './support/kubectl.ts';
 
+/** A few of them fill the store. */
+const CODE_BYTES = 300_000;
+const STORE_BYTES = '1MiB';
+
 /** Side by side: most of the time each waits for its pods. */
 const INSTALLATIONS = 3;
 const installations: Installation[] = [];
@@ -52,9 +56,6 @@ const NEVER_IN_A_JOB = `${WAITS}
 if (/-[a-z0-9]{5}$/.test(process.env.HOSTNAME)) await new Promise(() => {});
 `;
 const STARTUP_TIMEOUT_MS = 4_000;
-/** A few of them fill the store. */
-const CODE_BYTES = 300_000;
-const STORE_BYTES = '1MiB';
 
 const now = ['--grace-period=0', '--force', '--wait=false'];
 

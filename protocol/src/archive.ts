@@ -5,7 +5,6 @@
  * tar-stream reads the format: header checksums, long names (pax and GNU, bounded at 4 MiB), truncation. What may stand in a bundle is
  * decided here. It takes some milliseconds to load: in the runtime only in a file of its own (runtime/bundle.mjs).
  */
-import { once } from 'node:events';
 import { createGunzip, createGzip } from 'node:zlib';
 import { extract, type Header, pack } from 'tar-stream';
 import { BundleError, MAX_MEMBERS, MAX_UNPACKED_BYTES, memberPath } from './bundle.ts';
@@ -69,7 +68,7 @@ export async function readArchive(
 async function write(to: NodeJS.WritableStream, pieces: Iterable<Uint8Array>): Promise<void> {
   for (const piece of pieces) {
     if (!isOpen(to)) return;
-    if (!to.write(piece)) await Promise.race([once(to, 'drain'), once(to, 'close')]);
+    if (!to.write(piece)) await drained(to);
   }
   to.end();
 }
@@ -84,11 +83,25 @@ async function unpack(
     bytes += chunk.length;
     if (bytes > maxBytes) throw new BundleError(`it is over ${maxBytes} bytes when unpacked`);
     if (archive.destroyed) return;
-    if (!archive.write(chunk)) {
-      await new Promise<void>((resolve) => archive.once('drain', resolve).once('close', resolve));
-    }
+    if (!archive.write(chunk)) await drained(archive);
   }
   archive.end(null);
+}
+
+/** It takes more, or nothing any more. No listener stays: a large archive waits thousands of times. */
+function drained(stream: Emitter): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      for (const event of ['drain', 'close'] as const) stream.off(event, done);
+      resolve();
+    };
+    for (const event of ['drain', 'close'] as const) stream.on(event, done);
+  });
+}
+
+interface Emitter {
+  on(event: 'drain' | 'close', listener: () => void): unknown;
+  off(event: 'drain' | 'close', listener: () => void): unknown;
 }
 
 const isOpen = (stream: NodeJS.WritableStream): boolean =>
@@ -168,7 +181,7 @@ export async function packArchive(
   })();
   const zipping = (async () => {
     for await (const chunk of tar) {
-      if (!gzip.write(chunk)) await once(gzip, 'drain');
+      if (!gzip.write(chunk)) await drained(gzip);
     }
     gzip.end();
   })();

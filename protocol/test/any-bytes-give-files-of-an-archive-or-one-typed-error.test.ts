@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import t from 'tap';
@@ -179,6 +180,21 @@ t.test('what may not stand in an archive is told', async (t) => {
   ]);
   t.strictSame((await read([folders])).files, { 'a/b.js': 'x' }, 'as tar(1) writes it');
   t.equal(memberPath('./a//b/'), 'a/b');
+});
+
+t.test('a large archive leaves nothing behind on its way', async (t) => {
+  const warnings: Error[] = [];
+  const heard = (warning: Error) => warnings.push(warning);
+  process.on('warning', heard);
+  t.teardown(() => process.off('warning', heard));
+  const noise = Buffer.from(randomBytes(2_000_000).toString('hex')).toString();
+  const all = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`${i}.js`, noise.slice(i)]));
+  const bytes = await packArchive(files(all));
+  const found = await read(cut(bytes, Array(500).fill(1_000)));
+  t.strictSame(Object.keys(found.files).length, 30);
+  t.ok(found.files['29.js'] === noise.slice(29));
+  await new Promise(setImmediate);
+  t.strictSame(warnings, []);
 });
 
 t.test('what grows when it is unpacked is given up at its limit', async (t) => {
