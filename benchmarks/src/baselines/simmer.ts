@@ -19,6 +19,13 @@ export interface FunctionSetup {
   readonly spec: Readonly<Record<string, unknown>>;
 }
 
+/** A manifest as it stands. */
+export interface ManifestSetup {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace: string };
+  readonly [field: string]: unknown;
+}
+
 export interface SimmerServer {
   readonly child: Child;
   readonly port: number;
@@ -50,7 +57,12 @@ export function echoFunction(pods: number, name = 'bench'): FunctionSetup {
 /** Starts the server of `root` and waits until it is ready. */
 export async function startServer(
   functions: readonly FunctionSetup[],
-  options: { root?: string; flags?: readonly string[]; waitReady?: boolean } = {},
+  options: {
+    root?: string;
+    flags?: readonly string[];
+    waitReady?: boolean;
+    manifests?: readonly ManifestSetup[];
+  } = {},
 ): Promise<SimmerServer> {
   const dir = mkdtempSync(join(tmpdir(), 'simmer-bench-'));
   for (const f of functions) {
@@ -64,6 +76,13 @@ export async function startServer(
     copyFileSync(handlerFile(f.handler), join(dir, `${f.handler}.mjs`));
     // JSON is YAML.
     writeFileSync(join(dir, `${f.name}.yaml`), JSON.stringify(manifest));
+  }
+  for (const manifest of options.manifests ?? []) {
+    const { name, namespace } = manifest.metadata;
+    writeFileSync(
+      join(dir, `${manifest.kind}.${namespace}.${name}.yaml`),
+      JSON.stringify(manifest),
+    );
   }
   const [port, managementPort, podPort] = [await freePort(), await freePort(), await freePort()];
   const child = await start(process.execPath, [

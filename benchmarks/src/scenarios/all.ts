@@ -2,6 +2,7 @@
 import { clients } from './clients.ts';
 import { coldStart } from './cold-start.ts';
 import type { Scenario } from './context.ts';
+import { generic } from './generic.ts';
 import { growth, ownTime } from './growth.ts';
 import { kill } from './kill.ts';
 import { memory } from './memory.ts';
@@ -17,6 +18,7 @@ export const SCENARIOS: readonly Scenario[] = [
   clients,
   stream,
   coldStart,
+  generic,
   growth,
   ownTime,
   overload,

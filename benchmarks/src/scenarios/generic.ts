@@ -1,0 +1,216 @@
+/**
+ * Functions that have never run, on pods that are nobody's yet: the first result of each beside one for which its own pool grows
+ * and one that gets a Job, and a burst of many more than the pool has pods for.
+ */
+import { createHash } from 'node:crypto';
+import { type ManifestSetup, type SimmerServer, startServer } from '../baselines/simmer.ts';
+import { eventually } from '../child.ts';
+import { type Finding, fact } from '../results.ts';
+import { quantile } from '../stats.ts';
+import type { Context, Scenario } from './context.ts';
+import { callInOrder, callsAtRate, type FirstCall, orderOf } from './first-calls.ts';
+
+const BUNDLE_BYTES = 51_200;
+const VARIABLES = 20;
+const NEW_PER_SECOND = 2;
+const POOL = { pods: 10, functions: 100, maxPods: 60 };
+/** Of those that the generic pool stands beside. */
+const BESIDE_FUNCTIONS = 30;
+const P50_MS = 15;
+const P99_MS = 40;
+/** Pods that have served their one call go again: 100 functions are not 100 processes at once. */
+const KEEP_ALIVE_MS = 5_000;
+
+const BURST = { functions: 200, pods: 20, maxPods: 80 };
+const BURST_LIMIT_S = 180;
+
+/** Never-run functions on a warm generic pool; about three minutes. */
+export const generic: Scenario = {
+  name: 'generic',
+  inQuick: false,
+  async run(context) {
+    return [...(await firstResults(context)), ...(await burst(context))];
+  },
+};
+
+// ---- one new function after the other --------------------------------------------------------------------------------
+
+/** By namespace: the pool serves its own alone. */
+const WAYS = {
+  default: { placement: 'generic', label: 'on a warm generic pool', spec: {} },
+  own: { placement: 'grown', label: 'growing its own pool', spec: { overflow: 0 } },
+  job: { placement: 'job', label: 'on a Job', spec: { maxReplicas: 1, overflow: 1 } },
+} as const;
+type Way = keyof typeof WAYS;
+
+async function firstResults(context: Context): Promise<Finding[]> {
+  const count = (way: Way) => (way === 'default' ? POOL.functions : BESIDE_FUNCTIONS);
+  const ways = Object.keys(WAYS) as Way[];
+  const functions = ways.flatMap((way) =>
+    Array.from({ length: count(way) }, (_, i) =>
+      functionOf(`new-${i}`, way, { keepAliveMs: KEEP_ALIVE_MS, ...WAYS[way].spec }),
+    ),
+  );
+  const pool = warmPool(POOL.pods, POOL.maxPods);
+  const server = await startServer([], { manifests: [pool, ...functions] });
+  try {
+    const found: Finding[] = [];
+    for (const way of ways) {
+      const { label, placement } = WAYS[way];
+      context.log(`never-run functions ${label}, ${NEW_PER_SECOND} a second`);
+      await poolIsFull(server, POOL.pods);
+      const names = Array.from({ length: count(way) }, (_, i) => `new-${i}.${way}`);
+      // A Job needs a pool at its maximum: its one pod is busy.
+      const calls = await callsAtRate(server.port, names, NEW_PER_SECOND, way === 'job');
+      const placed = await placements(server, names, placement);
+      const limited = way === 'default';
+      found.push(...firstFindings(label, calls, placed, limited));
+    }
+    return found;
+  } finally {
+    await server.stop();
+  }
+}
+
+function firstFindings(
+  label: string,
+  calls: readonly FirstCall[],
+  placed: number,
+  limited: boolean,
+): Finding[] {
+  const ms = calls.map((call) => call.ms);
+  const failed = calls.filter((call) => call.status !== 200);
+  const figure = (name: string, at: number, limit: number) =>
+    fact('never-run functions', `${label}, first result, ${name}`, 'ms', quantile(ms, at), {
+      ...(limited && { limit: { op: '<=', value: limit } }),
+      note: `${calls.length} functions, ${placed} placed so, ${failed.length} failed`,
+    });
+  return [figure('p50', 0.5, P50_MS), figure('p99', 0.99, P99_MS)];
+}
+
+// ---- many at once ------------------------------------------------------------------------------------------------------
+
+async function burst(context: Context): Promise<Finding[]> {
+  context.log(`${BURST.functions} never-run functions at once on a pool of ${BURST.pods}`);
+  const names = Array.from({ length: BURST.functions }, (_, i) => `burst-${i}`);
+  const spec = { timeoutMs: BURST_LIMIT_S * 1_000, keepAliveMs: KEEP_ALIVE_MS };
+  const functions = names.map((name) => functionOf(name, 'default', spec));
+  const server = await startServer([], {
+    manifests: [warmPool(BURST.pods, BURST.maxPods), ...functions],
+  });
+  try {
+    await poolIsFull(server, BURST.pods);
+    const calls = await callInOrder(server.port, names);
+    const most = Math.max(...(await launchesOf(server, names)));
+    const scenario = `${BURST.functions} never-run functions at once`;
+    const answered = calls.filter((call) => call.status === 200);
+    const seconds = answered.map((call) => call.ms / 1_000);
+    const note = `a pool of ${BURST.pods}, at most ${BURST.maxPods}`;
+    const among = (at: number, name: string) =>
+      fact(scenario, `answered after, ${name}`, 's', quantile(seconds, at), { note });
+    return [
+      fact(scenario, 'without an answer', '', BURST.functions - answered.length, {
+        limit: { op: '<=', value: 0 },
+      }),
+      among(0.1, 'the first tenth'),
+      among(0.5, 'half of them'),
+      fact(scenario, 'answered after, all', 's', Math.max(...seconds), {
+        limit: { op: '<=', value: BURST_LIMIT_S },
+        note,
+      }),
+      fact(scenario, 'pods that one function had, at most', '', most, {
+        limit: { op: '<=', value: 1 },
+      }),
+      fact(scenario, 'ahead of its turn, places', '', orderOf(answered), {
+        // As many are loaded at once: among them it is the machine that says who is first.
+        limit: { op: '<=', value: BURST.pods },
+        note: 'the most that one was served before another that had asked earlier',
+      }),
+    ];
+  } finally {
+    await server.stop();
+  }
+}
+
+// ---- what they are made of ---------------------------------------------------------------------------------------------
+
+function warmPool(pods: number, maxReplicas: number): ManifestSetup {
+  return {
+    apiVersion: 'simmer.dev/v1alpha1',
+    kind: 'WarmPool',
+    metadata: { name: 'warm', namespace: 'default' },
+    spec: { minReplicas: pods, maxReplicas },
+  };
+}
+
+/** A function of its own code, of BUNDLE_BYTES, and of VARIABLES. Says when its code was loaded. */
+function functionOf(name: string, namespace: string, spec: object): ManifestSetup {
+  return {
+    apiVersion: 'simmer.dev/v1alpha1',
+    kind: 'Function',
+    metadata: { name, namespace },
+    spec: {
+      ...spec,
+      env: Array.from({ length: VARIABLES }, (_, i) => ({
+        name: `VARIABLE_${i}`,
+        value: `${name} ${namespace} ${i}`,
+      })),
+      source: { inline: codeOf(`${name}.${namespace}`) },
+    },
+  };
+}
+
+function codeOf(name: string): string {
+  const head = `const loadedAt = performance.timeOrigin + performance.now();
+export default async ({ holdMs = 0 }) => {
+  if (holdMs > 0) await new Promise((resolve) => setTimeout(resolve, holdMs));
+  return { loadedAt, name: process.env.VARIABLE_1, size: Object.keys(tables).length };
+};
+const tables = {};
+`;
+  let code = head;
+  for (let i = 0; code.length < BUNDLE_BYTES; i++) {
+    const digest = createHash('sha256').update(`${name} ${i}`).digest('hex');
+    code += `tables.f${i} = (x) => (x > ${i} ? '${digest}' : x + ${i});\n`;
+  }
+  return code.slice(0, code.lastIndexOf('\n', BUNDLE_BYTES) + 1);
+}
+
+async function poolIsFull(server: SimmerServer, pods: number): Promise<void> {
+  await eventually('the pool has its pods', async () => {
+    const { ready } = await get<{ ready: number }>(server, '/v1/pools/warm?kind=WarmPool');
+    return ready >= pods || undefined;
+  });
+}
+
+async function placements(
+  server: SimmerServer,
+  names: readonly string[],
+  kind: string,
+): Promise<number> {
+  let sum = 0;
+  for (const name of names) {
+    const pool = await get<{ placements: Record<string, number> }>(server, `/v1/pools/${name}`);
+    sum += pool.placements[kind] ?? 0;
+  }
+  return sum;
+}
+
+/** Pods that became ready for each, by its own count of first results. */
+async function launchesOf(server: SimmerServer, names: readonly string[]): Promise<number[]> {
+  const response = await fetch(`http://127.0.0.1:${server.managementPort}/metrics`);
+  const text = await response.text();
+  return names.map((name) => {
+    const line = new RegExp(
+      `^simmer_cold_start_seconds_count\\{(?=[^}]*function="default/${name}")(?=[^}]*phase="ready")[^}]*\\} (\\d+)`,
+      'm',
+    );
+    return Number(line.exec(text)?.[1] ?? Number.NaN);
+  });
+}
+
+async function get<T>(server: SimmerServer, path: string): Promise<T> {
+  const response = await fetch(`http://127.0.0.1:${server.port}${path}`);
+  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+  return (await response.json()) as T;
+}
