@@ -89,6 +89,18 @@ t.test(
   },
 );
 
+t.test('nothing is launched ahead where pods of a WarmPool can be claimed', async (t) => {
+  const { load, backend, pool } = setUp({ maxReplicas: 50 });
+  pool().fit = {
+    claim: { pools: ['default/pool.warm'], env: [], secrets: [], memoryBytes: 0 },
+  };
+  await load(20, 200);
+  t.equal(backend.launched.length, 0);
+  pool().fit = undefined;
+  await load(1, 200);
+  t.ok(backend.launched.length > 0, 'otherwise it is');
+});
+
 t.test('what a miss launched stays at least the stable window', async (t) => {
   const { load, leave, need, settle, pool } = setUp({ scaling: { scaleDownDelayMs: 0 } });
   need(1);
