@@ -8,7 +8,7 @@ ARGS ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test images test-k8s kind bench bench-quick bench-compare bench-k8s chaos verify lint typecheck format docs clean
+.PHONY: help setup build run test images test-k8s kind bench bench-quick bench-compare bench-k8s chaos simulate verify lint typecheck format docs clean
 
 help: ## List the targets
 	@echo 'make TARGET [ARGS=...]'
@@ -52,6 +52,9 @@ bench-k8s: build ## Measure Simmer on the cluster that $$KUBECONFIG names (about
 
 chaos: build ## Shoot at pods under load for ten minutes and judge what came of it; ARGS='--seconds 60 --seed 7'
 	@node --import tsx chaos/src/main.ts $(ARGS)
+
+simulate: build ## Compare scaling and keep-alive policies on days of simulated load (about a minute); ARGS='--help'
+	@node --import tsx simulator/src/main.ts $(ARGS)
 
 typecheck: build ## Check the types of sources, tests and examples
 	@tsc -p tsconfig.tests.json

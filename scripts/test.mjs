@@ -20,6 +20,7 @@ const FOLDERS = [
   'cli',
   'benchmarks',
   'chaos',
+  'simulator',
   '.',
 ];
 /** Below `k8s/test`: what needs a cluster (scripts/test-k8s.mjs). */

@@ -71,6 +71,6 @@ function panel(c: Comparison): { height: number; body: string } {
   return { height: TITLE_HEIGHT + names.length * BAR_STEP, body: title + bars.join('') };
 }
 
-function escapeXml(text: string): string {
+export function escapeXml(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }

@@ -56,7 +56,8 @@ function factTable(facts: readonly Fact[]): string {
   return align([['Scenario', 'Figure', 'Simmer', 'Target', 'Note'], ...rows]);
 }
 
-function align(rows: readonly (readonly string[])[]): string {
+/** Rows of a Markdown table, the first its header, with columns of equal width. */
+export function align(rows: readonly (readonly string[])[]): string {
   const header = rows[0] as readonly string[];
   // The last column is free text: padding it would only make lines long.
   const widths = header.map((_, i) =>
