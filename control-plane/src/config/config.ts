@@ -106,6 +106,8 @@ export interface Config {
   readonly maxConcurrentLaunches: number;
   /** Pods of the Kubernetes backend that may be starting at once. */
   readonly maxConcurrentPodLaunches: number;
+  /** Memory that idle pods of one namespace may hold; 0: no bound. */
+  readonly namespaceIdleBytes: number;
   /** One-shot pods of all functions together. */
   readonly maxJobs: number;
 }

@@ -593,6 +593,13 @@ export const OPTIONS: readonly Option[] = [
     'Pods of the Kubernetes backend that may be starting at once.',
   ),
   option(
+    'namespace-idle-bytes',
+    'namespaceIdleBytes',
+    bytes(0, 1_024 * GIB),
+    0,
+    "Memory that pods of a namespace's idle functions may hold, over their minimum; beyond it those go that are worth least, by how often they are called and what a cold start of theirs costs. 0: no bound.",
+  ),
+  option(
     'max-jobs',
     'maxJobs',
     integer(0, 100_000, 'pods'),

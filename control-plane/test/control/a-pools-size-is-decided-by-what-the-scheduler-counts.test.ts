@@ -7,25 +7,31 @@ import { allocateCounters, FunctionCounters } from '../../src/shared/counters.ts
 import type { ToScheduler } from '../../src/shared/messages.ts';
 import { FakeClock, memoryLog, registered, ScriptedBackend, turn } from './fakes.ts';
 
-function setUp(spec: Record<string, unknown>, maxConcurrentLaunches = 100) {
+function setUp(
+  spec: Record<string, unknown>,
+  maxConcurrentLaunches = 100,
+  namespaceIdleBytes = 0,
+  others = 0,
+) {
   const clock = new FakeClock();
   const backend = new ScriptedBackend();
   const sent: ToScheduler[] = [];
-  const memory = allocateCounters(1);
+  const memory = allocateCounters(1 + others);
   const keeper = new PoolKeeper({
     config: {
       ...{ maxConcurrentLaunches, maxConcurrentPodLaunches: 100 },
-      ...{ maxJobs: 3, maxTimeoutMs: 60_000 },
+      ...{ maxJobs: 3, maxTimeoutMs: 60_000, namespaceIdleBytes },
     },
     bootId: 'boot',
     podAddress: () => 'ws://127.0.0.1:1',
     backends: [backend],
-    slots: new CounterSlots(memory, 1),
+    slots: new CounterSlots(memory, 1 + others),
     clock,
     log: memoryLog().log,
     send: (message) => void sent.push(message),
   });
-  keeper.apply([registered('f', spec)]);
+  const names = Array.from({ length: others }, (_, i) => `g${i}`);
+  keeper.apply(['f', ...names].map((name) => registered(name, spec)));
   const counters = new FunctionCounters(memory, 1);
   const readied = new Set<string>();
   /** Every pod that was launched is ready by the end of the turn. */
@@ -60,7 +66,7 @@ function setUp(spec: Record<string, unknown>, maxConcurrentLaunches = 100) {
   const pool = () => keeper.pool('default/f') as NonNullable<ReturnType<PoolKeeper['pool']>>;
   const need = (count: number) =>
     keeper.need({ type: 'need', functionKey: 'default/f', kind: 'pool', count });
-  return { clock, backend, keeper, counters, settle, load, leave, pool, need, sent };
+  return { clock, backend, keeper, counters, memory, settle, load, leave, pool, need, sent };
 }
 
 t.test(
@@ -157,6 +163,76 @@ t.test(
     t.match(pool().size, { desired: 0, decidedBy: 'keep-alive' });
   },
 );
+
+t.test(
+  'a function that is called with a rhythm has a pod again just before the next call',
+  async (t) => {
+    const minutes = 30;
+    const { load, leave, need, settle, pool, clock, backend } = setUp({});
+    /** Seconds in which nothing calls; in how many of them there was a pod. */
+    const rest = async (seconds: number) => {
+      let kept = 0;
+      for (let s = 0; s < seconds; s++) {
+        clock.advance(1_000);
+        await settle();
+        leave();
+        if (pool().pods.size > 0) kept++;
+      }
+      return kept;
+    };
+    let missed = 0;
+    let kept = 0;
+    for (let call = 0; call < 12; call++) {
+      if (pool().pods.size === 0) {
+        missed = call;
+        need(1);
+        await settle();
+      }
+      await load(1, 1);
+      kept = await rest(minutes * 60 - 1);
+    }
+    t.ok(missed <= 4, `learned after call ${missed}: no cold start since`);
+    t.ok(kept < 0.6 * minutes * 60, `a pod for ${kept} s of ${minutes} min`);
+    t.match(pool().size, { decidedBy: 'keep-alive', desired: 1 });
+    t.ok(backend.launched.length > 8, 'each time a new one');
+  },
+);
+
+t.test('where idle pods hold too much memory, those of rarely called functions go', async (t) => {
+  const MIB = 1_048_576;
+  const { keeper, memory, clock, settle, load, need, leave, pool } = setUp(
+    { keepAliveMs: 3_600_000 },
+    100,
+    2 * 64 * MIB,
+    3,
+  );
+  need(1);
+  for (const g of ['g0', 'g1', 'g2']) {
+    keeper.need({ type: 'need', functionKey: `default/${g}`, kind: 'pool', count: 1 });
+  }
+  await settle();
+  for (let slot = 2; slot <= 4; slot++) {
+    const counters = new FunctionCounters(memory, slot);
+    for (let i = 0; i < slot * 10; i++) {
+      counters.count('accepted');
+      counters.countPlacement('warm');
+      counters.addSlotMs(5);
+    }
+  }
+  await load(1, 1);
+  clock.advance(2_000);
+  const desired = ['f', 'g0', 'g1', 'g2'].map(
+    (name) => keeper.pool(`default/${name}`)?.size?.desired,
+  );
+  t.same(desired, [0, 0, 1, 1], 'two of 64 MiB have room');
+  t.match(pool().size?.explain(), /idle pods of its namespace hold more memory/);
+  leave();
+  clock.advance(5_000);
+  t.match(pool().size, { desired: 0, decidedBy: 'keep-alive' });
+  need(1);
+  await load(1, 1);
+  t.match(pool().size, { desired: 1 }, 'until it is called again');
+});
 
 t.test('where counters are shared the keep-alive alone decides', async (t) => {
   const { keeper, clock, sent } = setUp({});

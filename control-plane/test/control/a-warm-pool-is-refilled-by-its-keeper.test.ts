@@ -16,7 +16,7 @@ async function setUp(spec: Record<string, unknown>, idle: number | undefined, sc
   const keeper = new PoolKeeper({
     config: {
       ...{ maxConcurrentLaunches: 4, maxConcurrentPodLaunches: 100 },
-      ...{ maxJobs: 3, maxTimeoutMs: 60_000 },
+      ...{ maxJobs: 3, maxTimeoutMs: 60_000, namespaceIdleBytes: 0 },
     },
     bootId: 'boot',
     podAddress: () => 'ws://127.0.0.1:1',

@@ -52,6 +52,7 @@ const DEFAULTS: Config = {
   codeStoreMaxBytes: 1_073_741_824,
   maxBundleBytes: 52_428_800,
   maxTimeoutMs: 900_000,
+  namespaceIdleBytes: 0,
   maxHeaderBytes: 16_384,
   shutdownGraceMs: 10_000,
   metricsFunctions: 2_000,
@@ -133,6 +134,7 @@ const OTHERS: Record<string, [string, unknown]> = {
   'metrics-functions': ['10', 10],
   'max-concurrent-launches': ['1', 1],
   'max-concurrent-pod-launches': ['1', 1],
+  'namespace-idle-bytes': ['64MiB', 67_108_864],
   'max-jobs': ['0', 0],
 };
 

@@ -17,6 +17,7 @@ function setUp(config: Partial<PoolKeeper['options']['config']> = {}, name = 'pr
       maxConcurrentPodLaunches: 100,
       maxJobs: 3,
       maxTimeoutMs: 60_000,
+      namespaceIdleBytes: 0,
       ...config,
     },
     bootId: 'boot',

@@ -33,7 +33,7 @@ function setUp() {
   const keeper = new PoolKeeper({
     config: {
       ...{ maxConcurrentLaunches: 100, maxConcurrentPodLaunches: 100 },
-      ...{ maxJobs: 3, maxTimeoutMs: 60_000 },
+      ...{ maxJobs: 3, maxTimeoutMs: 60_000, namespaceIdleBytes: 0 },
     },
     bootId: 'boot',
     podAddress: () => 'ws://127.0.0.1:1',

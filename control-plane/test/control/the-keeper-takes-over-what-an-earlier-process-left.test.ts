@@ -21,6 +21,7 @@ function setUp(left: readonly FoundPod[] = []) {
       maxConcurrentPodLaunches: 100,
       maxJobs: 3,
       maxTimeoutMs: 60_000,
+      namespaceIdleBytes: 0,
     },
     bootId: 'boot',
     podAddress: () => 'ws://127.0.0.1:1',

@@ -1,5 +1,6 @@
 /** The spec of a `Function`. */
 import { Type } from 'typebox';
+import { DEFAULT_KEEP_ALIVE_MS } from '../limits.ts';
 import { NAME_PATTERN } from '../names.ts';
 import { MAX_RETRIES, RETRY_CAUSES } from '../retry.ts';
 import { closed, jsonSchema, maxReplicas, replicas } from './common.ts';
@@ -72,9 +73,9 @@ export const FunctionSpecSchema = Type.Object(
     keepAliveMs: Type.Integer({
       minimum: 0,
       maximum: DAY_MS,
-      default: 300_000,
+      default: DEFAULT_KEEP_ALIVE_MS,
       description:
-        'How long its last pods are kept, over the minimum, once nothing calls it, in milliseconds.',
+        'How long its last pods are kept, over the minimum, once nothing calls it, in milliseconds. With `scaling.keepAlive: HybridHistogram` until enough calls are known.',
     }),
     scaling: Type.Object(
       {
@@ -98,6 +99,12 @@ export const FunctionSpecSchema = Type.Object(
           description:
             'For how long fewer pods must have been enough before the others are retired, in milliseconds.',
         }),
+        keepAlive: Type.Optional(
+          Type.Enum(['Fixed', 'HybridHistogram'], {
+            description:
+              'How long the last pods are kept once nothing calls: `Fixed`, for `keepAliveMs`; `HybridHistogram`, as long as it has learned to be worth it, and again before the next call is expected. Where absent, `Fixed` if `keepAliveMs` is another than its default.',
+          }),
+        ),
       },
       { ...closed, default: {}, description: 'How its load decides the size of its pool.' },
     ),

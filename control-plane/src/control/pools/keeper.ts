@@ -49,7 +49,11 @@ const MAX_LOOKS = 8;
 export interface PoolKeeperOptions {
   readonly config: Pick<
     Config,
-    'maxConcurrentLaunches' | 'maxConcurrentPodLaunches' | 'maxJobs' | 'maxTimeoutMs'
+    | 'maxConcurrentLaunches'
+    | 'maxConcurrentPodLaunches'
+    | 'maxJobs'
+    | 'maxTimeoutMs'
+    | 'namespaceIdleBytes'
   >;
   /** Stands in pod ids: pods of two boots are never mistaken for each other. */
   readonly bootId: string;
@@ -99,7 +103,7 @@ export class PoolKeeper {
     });
     this.table = new PoolTable(options.slots, options.log);
     this.alarm = new Alarm(options.clock, () => this.onAlarm());
-    this.sizer = new Sizer(options.slots);
+    this.sizer = new Sizer(options.slots, options.config.namespaceIdleBytes);
     this.sampling = options.clock.after(SAMPLE_MS, () => this.sample());
     for (const backend of options.backends) backend.onEvent((event) => this.onBackendEvent(event));
   }
@@ -563,7 +567,7 @@ export class PoolKeeper {
 
   private sample(): void {
     const now = this.options.clock.now();
-    for (const pool of this.table.all()) if (this.sizer.sample(pool, now)) this.look(pool); // 7
+    for (const pool of this.sizer.sampleAll(this.table.all(), now)) this.look(pool); // 7
     this.sampling = this.options.clock.after(SAMPLE_MS, () => this.sample());
   }
 

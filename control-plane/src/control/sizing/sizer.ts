@@ -11,7 +11,14 @@
  */
 import type { WarmPoolSettings } from '@simmer/protocol/warm-pool';
 import type { FunctionCounters } from '../../shared/counters.ts';
-import { claimedFrom, isComing, isLive, type Pod, type Pool } from '../pools/pool.ts';
+import {
+  claimedFrom,
+  isComing,
+  isLive,
+  type Pod,
+  type Pool,
+  type PoolSize,
+} from '../pools/pool.ts';
 import type { CounterSlots } from '../pools/slots.ts';
 import {
   decideSize,
@@ -21,7 +28,7 @@ import {
   type SizingSettings,
   type SizingState,
 } from './desired.ts';
-import { fixedKeepAlive } from './keep-alive/fixed.ts';
+import { KeepAlives, podMib } from './keep-alives.ts';
 import { decideRefill, explainRefill, newRefill, type RefillState } from './refill.ts';
 
 /** A panic window is six of them. */
@@ -31,8 +38,6 @@ const SERVICE_WINDOW_MS = 60_000;
 /** As the scheduler's: before the first was measured, and weight of the newest. */
 const FIRST_COLD_START_MS = 200;
 const NEWEST = 0.3;
-/** Of a pod whose template asks for no memory: about what the runtime takes with a small handler. */
-const ASSUMED_POD_MIB = 64;
 
 /** What is known of one pool. */
 interface Known {
@@ -50,19 +55,50 @@ interface Known {
   coldStarts: number;
   coldStartSumMs: number;
   coldStartMs: number;
+  /** Its idle pods were given up for others'; until it is called again. */
+  evicted: boolean;
 }
 
 export class Sizer {
   private readonly slots: CounterSlots;
   private readonly known = new Map<Pool, Known>();
   private readonly refills = new Map<Pool, RefillState>();
+  private readonly keepAlives: KeepAlives;
 
-  constructor(slots: CounterSlots) {
+  /** `idleBytes`: memory that idle pods of one namespace may hold; 0: no bound. */
+  constructor(slots: CounterSlots, idleBytes: number) {
     this.slots = slots;
+    this.keepAlives = new KeepAlives(idleBytes);
   }
 
-  /** Whether the pool needs a look: its size changed, or is not what it has. */
-  sample(pool: Pool, now: number): boolean {
+  /** Decides for all of them. Those that need a look: their size changed, or is not what they have. */
+  sampleAll(pools: Iterable<Pool>, now: number): readonly Pool[] {
+    const due: Pool[] = [];
+    const idle = new Map<Pool, number>();
+    for (const pool of pools) {
+      if (this.sample(pool, now)) due.push(pool);
+      if (!this.keepAlives.hasBudget) continue;
+      const spare = this.spareOf(pool);
+      if (spare > 0) idle.set(pool, spare);
+    }
+    for (const pool of this.keepAlives.evict(idle)) {
+      (this.known.get(pool) as Known).evicted = true;
+      pool.size = evictedSize(pool);
+      due.push(pool);
+    }
+    return due;
+  }
+
+  /** Pods over its minimum that nothing needs: its function idles. */
+  private spareOf(pool: Pool): number {
+    const known = this.known.get(pool);
+    if (known === undefined || known.evicted || known.state.activity.state !== 'idle') return 0;
+    let ready = 0;
+    for (const pod of pool.pods.values()) if (isLive(pod) && pod.phase.name === 'ready') ready++;
+    return ready - pool.registered.manifest.spec.minReplicas;
+  }
+
+  private sample(pool: Pool, now: number): boolean {
     if (pool.registered.pool !== undefined) return this.refill(pool, pool.registered.pool, now);
     const known = this.of(pool, now);
     if (known === undefined) return false;
@@ -97,24 +133,27 @@ export class Sizer {
       traits: {
         keepAliveMs: pool.registered.manifest.spec.keepAliveMs,
         coldStartMs: known.coldStartMs,
-        memoryMib: ASSUMED_POD_MIB,
+        memoryMib: podMib(pool),
       },
     };
+    if (arrivals !== known.arrivals || running > 0 || queued > 0) known.evicted = false;
     Object.assign(known, { registered: pool.registered, at: now, arrivals, pods: live.length });
     const settings = settingsOf(pool);
-    const decision = decideSize(known.state, sample, settings, fixedKeepAlive.of(pool.key));
+    const decision = decideSize(known.state, sample, settings, this.keepAlives.of(pool));
     const claims = pool.fit !== undefined && 'claim' in pool.fit;
-    pool.size = {
+    const size: PoolSize = {
       ...decision,
       ahead: claims ? 0 : decision.ahead, // Z4
       explain: () => explain(decision, settings),
     };
+    pool.size = known.evicted ? evictedSize(pool) : size;
     pool.grown = 0;
     const { desired, ahead } = pool.size;
     return desired !== before?.desired || ahead > live.length || live.length > desired;
   }
 
   forget(pool: Pool): void {
+    this.keepAlives.forget(pool);
     this.known.delete(pool);
     this.refills.delete(pool);
     pool.size = undefined;
@@ -165,6 +204,7 @@ export class Sizer {
       ...{ at: now - SAMPLE_MS, arrivals: 0, pods: 0 },
       ...{ ended: 0, slotMs: 0, endedBefore: 0, slotMsBefore: 0 },
       ...{ coldStarts: 0, coldStartSumMs: 0, coldStartMs: FIRST_COLD_START_MS },
+      evicted: false,
     };
     this.known.set(pool, fresh);
     return fresh;
@@ -188,6 +228,17 @@ export class Sizer {
     known.coldStarts = count;
     known.coldStartSumMs = sumMs;
   }
+}
+
+function evictedSize(pool: Pool): PoolSize {
+  const { minReplicas } = pool.registered.manifest.spec;
+  return {
+    ...{ desired: minReplicas, ahead: minReplicas, idleMs: 0 },
+    decidedBy: minReplicas > 0 ? 'minReplicas' : 'keep-alive',
+    wakeAt: Number.POSITIVE_INFINITY,
+    explain: () =>
+      'It idles, and the idle pods of its namespace hold more memory than they may: others are worth more.',
+  };
 }
 
 export function settingsOf(pool: Pool): SizingSettings {
