@@ -67,17 +67,20 @@ t.test('the scheduler is told which pools fit, and again when that changes', asy
 });
 
 t.test("a claimed pod is its function's, and the pool is refilled up to its maximum", async (t) => {
-  const { keeper, ids, claim, backend, of } = setUp();
+  const { keeper, ids, claim, backend, of, clock } = setUp();
   keeper.apply([fn(), warm({ minReplicas: 2, maxReplicas: 3 })]);
   await turn();
   for (const podId of ids()) keeper.onPodReady(podId);
   const [first = '', second = ''] = ids();
   claim(first);
   t.same(backend.claims, [[first, 'default/f', 'r1']]);
+  t.equal(ids().length, 2, 'not while the claimed one loads');
+  clock.advance(100);
   t.equal(ids().length, 3, 'one more');
   t.match(keeper.pool('default/f')?.pods.get(first), { origin: WARM, revision: 'r1' });
   t.notOk(keeper.pool(WARM)?.pods.has(first));
   claim(second);
+  clock.advance(100);
   t.equal(ids().length, 3, 'it is at its maximum');
   keeper.need({ type: 'need', functionKey: WARM, kind: 'pool', count: 1 });
   t.match(of('launch-refused'), [{ functionKey: WARM, reason: /maximum \(3\)/ }]);

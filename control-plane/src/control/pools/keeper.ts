@@ -43,6 +43,11 @@ const CREDENTIAL_BYTES = 32;
 const LEAVE_SLACK_MS = 1_000;
 /** A process told to die that is still there (a disk that hangs): tell it again. */
 const KILL_AGAIN_MS = 5_000;
+/**
+ * A WarmPool is refilled so long after a claim: the start of another process, on the machine on which the claimed one loads its function
+ * just then, would cost that call more than the pool gains.
+ */
+const REFILL_AFTER_MS = 100;
 /** Upkeep comes to rest at the second look; more would be a fault in it. */
 const MAX_LOOKS = 8;
 
@@ -246,7 +251,7 @@ export class PoolKeeper {
       pod.phase = { name: 'starting', deadline };
       pool.grown = liveOf(pool); // 7
     }
-    this.look(from);
+    this.wake(from, Math.min(from.wakeAt, clock.now() + REFILL_AFTER_MS));
     this.look(pool);
   }
 
