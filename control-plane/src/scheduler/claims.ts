@@ -42,21 +42,20 @@ export class Claims {
 
   /** What the pools that fit have for a function that lacks so many pods. From now on it is one of those who wait. */
   ask(fn: FunctionState, lacks: number, now: number): GenericPods {
-    let sum = NO_GENERIC_PODS;
+    let [idle, coming, room, inLine] = [0, 0, 0, false];
     for (const pool of this.poolsOf(fn)) {
       pool.askers.set(fn, { lacks, holds: this.holds(fn, pool) });
       const offer = this.offerOf(pool, fn);
-      const missing = lacks - offer.idle - offer.coming - offer.room;
-      const more =
-        missing > 0 && this.mayHoldMore(fn, pool) ? this.makeWay(pool, fn, missing, now) : 0;
-      sum = {
-        idle: sum.idle + offer.idle,
-        coming: sum.coming + offer.coming,
-        room: sum.room + offer.room + more,
-        inLine: sum.inLine || this.isInLine(pool, fn),
-      };
+      idle += offer.idle;
+      coming += offer.coming;
+      room += offer.room;
+      inLine ||= this.isInLine(pool, fn);
     }
-    return sum;
+    for (const pool of this.poolsOf(fn)) {
+      const missing = lacks - idle - coming - room;
+      if (missing > 0 && this.mayHoldMore(fn, pool)) room += this.makeWay(pool, fn, missing, now);
+    }
+    return { idle, coming, room, inLine };
   }
 
   /** It lacks nothing any more. */

@@ -48,6 +48,8 @@ export class FunctionTable implements FunctionOwner {
   private upsert(record: FunctionRecord): void {
     const known = this.byKey.get(record.key);
     if (known !== undefined) {
+      // Of the pools that fitted until now; of those that fit from now on it asks below.
+      this.scheduler.claims.withdraw(known);
       known.record = record;
       // What held launches back was the earlier revision's; what waits may be served by the new one.
       this.scheduler.misses.onServing(known);

@@ -133,6 +133,33 @@ t.test('where the pool is full, who has idled longest makes way', async (t) => {
   t.equal([...c.pods].length, 1);
 });
 
+t.test('of two pools that are full only one makes way', async (t) => {
+  const h = new Harness();
+  const pools = ['p', 'q'].map((name) => h.defineWarmPool(name, 1));
+  for (const [i, pool] of pools.entries()) {
+    h.pod(pool);
+    const { invocation } = h.call(h.defineClaiming(`f${i}`, [pool]));
+    h.core.pods.ready([...(h.core.functions.get(`default/f${i}`)?.pods ?? [])][0] as Pod);
+    h.answer(invocation.pod as Pod);
+  }
+  h.advance(1_000);
+  h.call(h.defineClaiming('g', pools));
+  h.advance(100);
+  t.equal(h.posted.filter((m) => m.type === 'pod-draining').length, 1);
+  t.equal(h.needs('pool'), 1);
+});
+
+t.test('who does not fit any more waits there no longer', async (t) => {
+  const { h, warm, fn, claims } = setUp({ max: 1 });
+  const [a, b] = [fn('a'), fn('b')];
+  h.call(a);
+  h.call(b);
+  const { claim: _, ...record } = a.record;
+  h.core.onMessage({ type: 'functions', upsert: [{ ...record, revision: 'r2' }], remove: [] });
+  h.pod(warm, 'pool', true);
+  t.match(claims(), [{ functionKey: 'default/b' }]);
+});
+
 t.test('one that does not load costs its function, not the pool', async (t) => {
   const { h, warm, fn, claims } = setUp({ pods: 3 });
   const broken = fn('broken');
