@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packArchive } from '@simmer/protocol/archive';
@@ -174,6 +175,28 @@ t.test('code is bounded, one bundle and all', async (t) => {
   for (const text of 'abcdefghijkl') t.equal((await put(sized(100_000, text))).status, 200);
   const kept = readdirSync(join(simmer.folder, 'functions/.simmer/code'));
   t.ok(kept.length <= 10, `${kept.length} are kept`);
+});
+
+t.test('so much at once is received, and one more is told to come again', async (t) => {
+  const { simmer, put } = await start(t, { flags: ['--max-bundle-bytes', '100KiB'] });
+  const head = `PUT /v1/functions/fn/code HTTP/1.1\r\nhost: x\r\ncontent-type: ${MODULE}\r\n`;
+  let said = '';
+  const slow = Array.from({ length: 5 }, () => {
+    const socket = connect(simmer.port, '127.0.0.1');
+    t.teardown(() => socket.destroy());
+    socket.on('data', (data) => {
+      said += data;
+    });
+    socket.write(`${head}content-length: 102400\r\n\r\n//`);
+    return socket;
+  });
+  await eventually('one of them is too many', () => said.startsWith('HTTP/1.1 429 '));
+  const refused = await put(returns(1));
+  t.equal(refused.status, 429);
+  t.match([refused.json.code, refused.headers['retry-after']], ['overloaded', '1']);
+  t.equal((await simmer.invoke('fn')).status, 200, 'calls go on');
+  for (const socket of slow) socket.destroy();
+  await eventually('there is again', async () => (await put(returns(2))).status === 200);
 });
 
 t.test('a manifest may name code that is to come', async (t) => {

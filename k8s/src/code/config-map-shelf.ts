@@ -29,7 +29,8 @@ export const MAX_CONFIG_MAP_BYTES = 268_435_456;
 const UNFINISHED_MS = 600_000;
 const RETRY_MS = 1_000;
 
-const LABEL = 'simmer.dev/code';
+/** On each of them; its value says what it is. */
+export const CODE_LABEL = 'simmer.dev/code';
 
 interface Told extends KubeObject {
   readonly data?: Readonly<Record<string, string>>;
@@ -73,7 +74,7 @@ export class ConfigMapShelf implements CodeShelf {
 
   async list(): Promise<readonly Shelved[]> {
     const { api, namespace } = this.options;
-    const labelSelector = `${LABEL}=bundle`;
+    const labelSelector = `${CODE_LABEL}=bundle`;
     const { items } = await api.list<Told>(CONFIG_MAPS, namespace, { labelSelector });
     const found: Shelved[] = [];
     for (const told of items) {
@@ -163,7 +164,7 @@ function nameOf(digest: string, piece?: number): string {
 }
 
 function metadataOf(name: string, what: 'bundle' | 'piece') {
-  return { name, labels: { 'app.kubernetes.io/part-of': 'simmer', [LABEL]: what } };
+  return { name, labels: { 'app.kubernetes.io/part-of': 'simmer', [CODE_LABEL]: what } };
 }
 
 function isWhole(told: Told): boolean {

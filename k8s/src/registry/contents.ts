@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { type Api, CONFIG_MAPS, type KubeLog, type KubeObject, SECRETS } from '../api/api.ts';
 import { systemClock } from '../api/clock.ts';
 import { Informer } from '../api/informer.ts';
+import { CODE_LABEL } from '../code/config-map-shelf.ts';
 import type { Value } from './environment.ts';
 import type { Reference } from './references.ts';
 import { SecretValues } from './secret-values.ts';
@@ -40,7 +41,9 @@ export class Contents {
       clock: systemClock,
     });
     this.secrets = new Informer(api, SECRETS, { namespace, log, reduce: hashed });
-    this.configMaps = new Informer(api, CONFIG_MAPS, { namespace, log });
+    // Not the uploaded code that may be kept in the same namespace (config-map-shelf.ts): tens of megabytes that nothing refers to.
+    const labelSelector = `!${CODE_LABEL}`;
+    this.configMaps = new Informer(api, CONFIG_MAPS, { namespace, log, labelSelector });
     for (const informer of [this.secrets, this.configMaps]) {
       informer.onChange(changed);
     }
