@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import type { Settings } from './engine/simulate.ts';
 import type { LoadSpec } from './load/spec.ts';
 import { REGIME_NAMES, type RegimeName } from './regimes.ts';
+import type { Compression } from './replay/load.ts';
 
 export const USAGE = `make simulate ARGS='[options]'
   --functions N           functions to simulate (1000; of a trace, the first N)
@@ -20,7 +21,11 @@ export const USAGE = `make simulate ARGS='[options]'
   --trace-2019 FOLDER     calls of the Azure Functions 2019 trace, in its own files
   --trace-2021 FILE       calls of the Azure Functions 2021 trace
   --json                  print JSON in place of the table
-  --svg FILE              write a plot`;
+  --svg FILE              write a plot
+  --replay                call a real Simmer on this machine, time compressed, beside the simulator's prediction
+  --replay-functions N    functions that are replayed (20)
+  --replay-seconds N      for how long (90)
+  --compress N            how many times faster time passes in it (60)`;
 
 const MINUTE_MS = 60_000;
 /** Launch to ready varies from function to function by what it loads: a factor of 1.6 either way holds two thirds of them. */
@@ -37,6 +42,8 @@ export interface Arguments {
   readonly withReserve: readonly RegimeName[];
   readonly json: boolean;
   readonly svg: string | undefined;
+  /** In place of simulating days. */
+  readonly replay: Compression | undefined;
 }
 
 /** @throws with what is wrong and what is allowed. */
@@ -60,6 +67,10 @@ export function parse(args: readonly string[]): Arguments | 'help' {
       'trace-2021': { type: 'string' },
       json: { type: 'boolean', default: false },
       svg: { type: 'string' },
+      replay: { type: 'boolean', default: false },
+      'replay-functions': { type: 'string', default: '20' },
+      'replay-seconds': { type: 'string', default: '90' },
+      compress: { type: 'string', default: '60' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -115,6 +126,14 @@ export function parse(args: readonly string[]): Arguments | 'help' {
     },
     json: values.json,
     svg: values.svg,
+    replay: values.replay
+      ? {
+          functions: numberOf('replay-functions', values['replay-functions'], 1, 100, true),
+          seconds: numberOf('replay-seconds', values['replay-seconds'], 5, 600),
+          factor: numberOf('compress', values.compress, 1, 600),
+          seed: seeds[0] as number,
+        }
+      : undefined,
   };
 }
 

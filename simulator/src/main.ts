@@ -22,6 +22,12 @@ function titleOf(load: LoadSpec): string {
 
 async function main(args: Arguments): Promise<void> {
   const { regimes, withReserve, settings } = args;
+  if (args.replay !== undefined) {
+    const { replay, replayTable } = await import('./replay/replay.ts');
+    const result = await replay(args.replay, log);
+    console.log(args.json ? JSON.stringify(result, null, 2) : replayTable(result));
+    return;
+  }
   const rounds: object[] = [];
   for (const load of args.loads) {
     const title = titleOf(load);

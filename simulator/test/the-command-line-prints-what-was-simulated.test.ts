@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { parse } from '../src/arguments.ts';
 import { REGIME_NAMES } from '../src/regimes.ts';
+import type { ReplayResult } from '../src/replay/replay.ts';
 import type { Summary } from '../src/report/summary.ts';
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
@@ -64,4 +65,19 @@ t.test('a wrong argument is told, with what is allowed', async (t) => {
   t.throws(() => parse(['--burst-share', '1']), /--burst-share takes a number from 0 to 0.9/);
   t.throws(() => parse(['--what']), /Unknown option/);
   t.equal(parse(['--help']), 'help');
+});
+
+t.test('a replay calls a real server and sets what came of it beside the prediction', async (t) => {
+  const args = ['--replay', '--replay-functions', '3', '--replay-seconds', '6', '--json'];
+  const { status, stdout, stderr } = simulate(...args);
+  t.equal(status, 0, stderr);
+  const { coldStartMs, comparisons } = JSON.parse(stdout) as ReplayResult;
+  t.ok(coldStartMs > 0);
+  t.equal(comparisons.length, 2);
+  for (const { real, simulated } of comparisons) {
+    t.equal(real.failed, 0);
+    t.equal(real.calls, simulated.calls);
+    t.ok(real.cold >= 3 && real.cold <= real.calls, 'each function is cold at first');
+    t.ok(real.waitMeanMs > 0 && simulated.waitMeanMs > 0);
+  }
 });
