@@ -45,7 +45,7 @@ t.test('its pods are kept, restricted, and shown', async (t) => {
   );
   await ready(2);
   t.match(await status(), { desiredReplicas: 2, selector: new RegExp(SELECTOR) });
-  t.match(await kubectl('get', 'wp', '-n', tenant), /generic +2 +2 +Serving/);
+  t.match(await kubectl('get', 'wp', '-n', tenant), /generic +2 +2 +0 +\d+ +0 +Serving/);
   const pods = await running();
   t.equal(pods.length, 2);
   for (const { metadata, spec } of pods) {

@@ -15,6 +15,7 @@ import type { HttpRequestMessage, HttpResponseMessage, PodSnapshot } from '../sh
 import { Documentation } from './documentation.ts';
 import { desiredOf } from './pool-status.ts';
 import { claimedFrom, isComing, isLeaving, type Pod, type Pool } from './pools/pool.ts';
+import { costOf } from './sizing/pool-costs.ts';
 import { etagOf } from './write-answers.ts';
 
 export interface ApiOptions {
@@ -151,7 +152,7 @@ export class Api {
 
   private poolDetail(pool: Pool, snapshots: readonly PodSnapshot[]) {
     const pods = this.podsOf(pool, snapshots);
-    return { ...this.poolSummary(pool, pods), pods };
+    return { ...this.poolSummary(pool, pods), cost: this.costOf(pool), pods };
   }
 
   private poolSummary(pool: Pool, pods: readonly PodView[]) {
@@ -187,6 +188,16 @@ export class Api {
       ...(pool.lastFailure && { lastFailure: pool.lastFailure }),
       ...this.suspension(pool),
     };
+  }
+
+  /** Shared counters tell nothing of one function. */
+  private costOf(pool: Pool) {
+    const figures = costOf(pool, this.countersOf(pool));
+    const rounded = Object.entries(figures).map(([name, n]) => [
+      name,
+      Math.round(n * 1_000) / 1_000,
+    ]);
+    return Object.fromEntries(rounded) as typeof figures;
   }
 
   private suspension(pool: Pool): { launchesSuspendedMs?: number } {

@@ -41,11 +41,13 @@ import { FunctionWrites } from './function-writes.ts';
 import { createLog, type Log, type LogSink } from './log.ts';
 import { ManagementServer, type Readiness } from './management.ts';
 import { Metrics } from './metrics.ts';
-import { poolStatus } from './pool-status.ts';
+import type { PoolFigures } from './pool-metrics.ts';
+import { desiredOf, poolStatus } from './pool-status.ts';
 import { PoolKeeper } from './pools/keeper.ts';
 import type { Pool } from './pools/pool.ts';
 import { CounterSlots } from './pools/slots.ts';
 import { FolderRegistry } from './registry/folder.ts';
+import { costOf } from './sizing/pool-costs.ts';
 
 /** Several times within what counts as stalled. */
 const BEAT_MS = 250;
@@ -112,6 +114,7 @@ export class Control {
       memory: counters,
       version: version(),
       functions: () => this.parts?.keeper.pools() ?? [],
+      pools: () => this.poolFigures(),
       now: systemClock.epoch,
       cluster: () => this.cluster?.vitals(),
       callbacks: () => this.parts?.callbacks.callbacks ?? { pending: 0, pendingBytes: 0 },
@@ -387,6 +390,17 @@ export class Control {
     await this.cluster?.close();
     await this.management.close();
     clearInterval(this.beat);
+  }
+
+  /** Those that share their counters with others have no label of their own. */
+  private poolFigures(): PoolFigures[] {
+    const figures: PoolFigures[] = [];
+    for (const pool of this.parts?.keeper.pools() ?? []) {
+      if (pool.slot === OTHER_SLOT) continue;
+      const counters = new FunctionCounters(this.options.data.counters, pool.slot);
+      figures.push({ key: pool.key, desired: desiredOf(pool), ...costOf(pool, counters) });
+    }
+    return figures;
   }
 
   private report(): void {

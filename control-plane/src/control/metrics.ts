@@ -23,6 +23,8 @@ import {
   REFUSALS,
 } from '../shared/counters.ts';
 
+import { type PoolFigures, poolFamilies } from './pool-metrics.ts';
+
 export const OTHER_LABEL = 'other';
 /** Longest time at a stretch: what else waits for this thread (a launch, an exit) waits no longer. */
 const SLICE_MS = 5;
@@ -38,6 +40,8 @@ export interface MetricsOptions {
   readonly version: string;
   /** The functions there are. */
   readonly functions: () => Iterable<Counted>;
+  /** Pools with labels of their own, and what they cost. */
+  readonly pools?: () => readonly PoolFigures[];
   /** Epoch milliseconds. */
   readonly now: () => number;
   /** Where there is one. */
@@ -281,6 +285,10 @@ export class Metrics {
       yield text;
     }
     this.spare = copy;
+    for (const text of poolFamilies(this.options.pools?.() ?? [])) {
+      yield text;
+      await nextTurn();
+    }
   }
 
   private processFamilies(): string {

@@ -3,6 +3,7 @@ import type { PoolStatus } from '@simmer/k8s/status/pool-status';
 import { warmPoolName } from '@simmer/protocol/names';
 import { type FunctionCounters, MISSES } from '../shared/counters.ts';
 import { isCurrent, isLive, type Pool } from './pools/pool.ts';
+import { costOf } from './sizing/pool-costs.ts';
 
 export function poolStatus(pool: Pool, counters: FunctionCounters): PoolStatus {
   const pods = [...pool.pods.values()];
@@ -17,6 +18,8 @@ export function poolStatus(pool: Pool, counters: FunctionCounters): PoolStatus {
     rolling: live.some((pod) => !isCurrent(pool, pod)),
     queued: counters.gauge('queued'),
     misses: MISSES.reduce((sum, kind) => sum + counters.miss(kind), 0),
+    decidedBy: pool.size?.decidedBy ?? '',
+    ...warmPoolCost(pool, counters),
     ...warmPoolsOf(pool),
     ...(backoff.state === 'failing' &&
       lastFailure && {
@@ -24,6 +27,23 @@ export function poolStatus(pool: Pool, counters: FunctionCounters): PoolStatus {
       }),
     ...(stuck && { stuck: { reason: reasonOf(stuck.reason), message: stuck.reason } }),
   };
+}
+
+/** Rounded: what grows all the time is not written all the time. */
+function warmPoolCost(pool: Pool, counters: FunctionCounters): Pick<PoolStatus, 'cost'> {
+  if (pool.registered.pool === undefined) return {};
+  const { idlePodSeconds, savedSeconds } = costOf(pool, counters);
+  return {
+    cost: {
+      claims: pool.claims,
+      idlePodMinutes: twoDigits(idlePodSeconds / 60),
+      savedSeconds: twoDigits(savedSeconds),
+    },
+  };
+}
+
+function twoDigits(value: number): number {
+  return Math.floor(Number(value.toPrecision(2)));
 }
 
 function warmPoolsOf({ fit }: Pool): Pick<PoolStatus, 'warmPools'> {

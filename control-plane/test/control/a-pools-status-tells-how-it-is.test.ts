@@ -2,6 +2,7 @@ import t from 'tap';
 import { poolStatus } from '../../src/control/pool-status.ts';
 import { HEALTHY } from '../../src/control/pools/backoff.ts';
 import type { Pod, Pool } from '../../src/control/pools/pool.ts';
+import { newCost } from '../../src/control/sizing/cost.ts';
 import { allocateCounters, FunctionCounters } from '../../src/shared/counters.ts';
 import { registered } from './fakes.ts';
 
@@ -43,6 +44,7 @@ function statusOf(pods: [string, Pod][], more: Partial<Pool> = {}) {
     fit: undefined,
     size: undefined,
     grown: 0,
+    cost: newCost(0),
     deleted: false,
     wakeAt: 0,
     ...more,

@@ -2,6 +2,7 @@ import t from 'tap';
 import { Api } from '../../src/control/api.ts';
 import { HEALTHY, onFailure } from '../../src/control/pools/backoff.ts';
 import type { Pod, PodPhase, Pool } from '../../src/control/pools/pool.ts';
+import { newCost } from '../../src/control/sizing/cost.ts';
 import { ANYONE } from '../../src/shared/caller.ts';
 import { allocateCounters, FunctionCounters } from '../../src/shared/counters.ts';
 import type { PodSnapshot } from '../../src/shared/messages.ts';
@@ -44,6 +45,7 @@ function setUp() {
     fit: undefined,
     size: undefined,
     grown: 0,
+    cost: newCost(0),
     deleted: false,
     wakeAt: 0,
   };
@@ -183,6 +185,10 @@ t.test('a pool tells what each of its pods does', async (t) => {
   };
   t.strictSame(get('/v1/pools/echo', pods).body, {
     ...summary,
+    cost: {
+      ...{ podSeconds: 0, idlePodSeconds: 0, idleMibSeconds: 0, memoryMib: 320 },
+      ...{ coldStarts: 0, coldStartSeconds: 0, savedSeconds: 0 },
+    },
     pods: [
       {
         id: 'p1',

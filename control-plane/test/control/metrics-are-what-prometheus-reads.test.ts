@@ -85,6 +85,31 @@ t.test('what the scheduler counts is on the page, by function', async (t) => {
   t.ok(families.has('process_resident_memory_bytes'), "and Node's own");
 });
 
+t.test('what pools cost is on the page', async (t) => {
+  const metrics = new Metrics({
+    memory: allocateCounters(1),
+    version: '1.2.3',
+    functions: () => [],
+    now: () => 0,
+    pools: () => [
+      {
+        ...{ key: 'default/a', desired: 3, podSeconds: 60, idlePodSeconds: 40, memoryMib: 2 },
+        ...{ idleMibSeconds: 1, coldStarts: 4, coldStartSeconds: 0.5, savedSeconds: 7.5 },
+      },
+    ],
+  });
+  let page = '';
+  for await (const piece of metrics.page()) page += piece;
+  const families = parsePrometheus(page);
+  const value = (name: string) => families.get(name)?.samples[0]?.value;
+  t.equal(value('simmer_pool_desired_pods'), 3);
+  t.equal(value('simmer_pool_memory_bytes'), 2_097_152);
+  t.equal(value('simmer_pool_pod_seconds_total'), 60);
+  t.equal(value('simmer_pool_idle_pod_seconds_total'), 40);
+  t.equal(value('simmer_pool_idle_memory_byte_seconds_total'), 1_048_576);
+  t.equal(value('simmer_pool_saved_wait_seconds_total'), 7.5);
+});
+
 t.test('what is counted by function is of one moment, however long the page takes', async (t) => {
   const { memory, metrics } = setUp([{ key: 'default/a', slot: 1 }]);
   const a = new FunctionCounters(memory, 1);

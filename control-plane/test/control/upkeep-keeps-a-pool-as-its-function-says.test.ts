@@ -9,6 +9,7 @@ import {
   type PoolSize,
 } from '../../src/control/pools/pool.ts';
 import { isSettled, type Upkeep, upkeep } from '../../src/control/pools/upkeep.ts';
+import { newCost } from '../../src/control/sizing/cost.ts';
 import { registered } from './fakes.ts';
 
 let ids = 0;
@@ -47,6 +48,7 @@ function poolOf(spec: Record<string, unknown>, pods: Pod[], more: Partial<Pool> 
     fit: undefined,
     size: undefined,
     grown: 0,
+    cost: newCost(0),
     deleted: false,
     wakeAt: Number.POSITIVE_INFINITY,
     ...more,

@@ -44,6 +44,13 @@ const integer = (name: string, field: string, description: string): Column => ({
 
 const READY = integer('Ready', 'readyReplicas', 'Pods that take invocations');
 const DESIRED = integer('Desired', 'desiredReplicas', 'Pods that are wanted now');
+const DECIDED_BY: Column = {
+  name: 'Decided-By',
+  type: 'string',
+  jsonPath: '.status.decidedBy',
+  description: 'What decided how many pods are wanted',
+  priority: 1,
+};
 const LAST_COLUMNS: readonly Column[] = [
   {
     name: 'Status',
@@ -88,6 +95,7 @@ const KINDS: readonly Kind[] = [
       DESIRED,
       integer('Queue', 'queued', 'Invocations that wait for a slot'),
       integer('Misses', 'misses', 'Invocations that found no free slot'),
+      DECIDED_BY,
       ...LAST_COLUMNS,
     ],
   },
@@ -98,7 +106,19 @@ const KINDS: readonly Kind[] = [
     description: 'A generic pool: warm pods of a runtime that hold no function yet.',
     schema: WarmPoolManifestSchema.properties.spec,
     rules: [],
-    columns: [READY, DESIRED, ...LAST_COLUMNS],
+    columns: [
+      READY,
+      DESIRED,
+      integer('Claims', 'claims', "Pods that have become functions'"),
+      integer(
+        'Idle-Min',
+        'idlePodMinutes',
+        'Minutes in which a pod idled, of all its pods together',
+      ),
+      integer('Saved-S', 'savedSeconds', 'Seconds of cold starts that nobody waited for'),
+      DECIDED_BY,
+      ...LAST_COLUMNS,
+    ],
   },
 ];
 

@@ -52,6 +52,21 @@ export const STATUS: Schema = {
     desiredReplicas: count('Pods that are wanted now: at least spec.minReplicas.'),
     queued: count('Invocations that wait for a slot.'),
     misses: count('Invocations that found no free slot, since the control plane started.'),
+    decidedBy: {
+      type: 'string',
+      maxLength: 64,
+      description:
+        'What decided desiredReplicas: minReplicas, maxReplicas, scale (who scales it from outside), load, panic (a burst) or keep-alive.',
+    },
+    claims: count(
+      "Of a WarmPool: pods that have become functions', since the control plane started.",
+    ),
+    idlePodMinutes: count(
+      'Of a WarmPool: minutes in which a pod idled, of all its pods together, since the control plane started; two digits are exact.',
+    ),
+    savedSeconds: count(
+      'Of a WarmPool: what callers would have waited for, had each claim waited for a cold start; two digits are exact.',
+    ),
     selector: {
       type: 'string',
       maxLength: 512,

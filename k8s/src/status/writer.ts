@@ -68,6 +68,10 @@ interface FunctionStatus {
   readonly desiredReplicas: number;
   readonly queued: number;
   readonly misses: number;
+  readonly decidedBy: string;
+  readonly claims?: number;
+  readonly idlePodMinutes?: number;
+  readonly savedSeconds?: number;
   readonly selector: string;
   readonly conditions: readonly Condition[];
 }
@@ -185,6 +189,8 @@ export class StatusWriter {
       desiredReplicas: pool.desired,
       queued: pool.queued,
       misses: pool.misses,
+      decidedBy: pool.decidedBy,
+      ...pool.cost,
       selector: selectorOf(key),
       conditions: conditionsOf(judged, written.status.conditions ?? [], seconds),
     };
@@ -267,6 +273,10 @@ function weigh(before: Partial<FunctionStatus>, after: FunctionStatus): Weight {
   const same =
     before.queued === after.queued &&
     before.misses === after.misses &&
+    before.decidedBy === after.decidedBy &&
+    before.claims === after.claims &&
+    before.idlePodMinutes === after.idlePodMinutes &&
+    before.savedSeconds === after.savedSeconds &&
     messages(before.conditions ?? []) === messages(after.conditions);
   return same ? 'none' : 'counters';
 }

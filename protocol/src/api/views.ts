@@ -362,7 +362,7 @@ const poolFields = {
   decidedBy: Type.Optional(
     Type.Enum(['minReplicas', 'maxReplicas', 'keep-alive', 'load', 'panic', 'scale'], {
       description:
-        'What decided `desired`: its bounds, what was set at /scale, its load, a burst, or its keep-alive. Absent for a WarmPool, and for functions past `metrics-functions`.',
+        'What decided `desired`: its bounds, what was set at /scale, its load (of a WarmPool, its claims), a burst, or its keep-alive. Absent for functions past `metrics-functions`.',
     }),
   ),
   decision: Type.Optional(Type.String({ description: 'Why, in a sentence.' })),
@@ -395,9 +395,29 @@ export const PoolListSchema = Type.Object(
   closed,
 );
 
+const amount = (description: string) => Type.Number({ minimum: 0, description });
+
+const PoolCost = Type.Object(
+  {
+    podSeconds: amount('Time that pods were there, all of them together.'),
+    idlePodSeconds: amount('Of it, that in which they were ready and had nothing to do.'),
+    idleMibSeconds: amount('The same, times the memory of each in MiB.'),
+    memoryMib: amount(
+      'Memory of the pods there are: measured with the process backend, else what their template asks for.',
+    ),
+    coldStarts: count('Pods that were started, or claimed and loaded.'),
+    coldStartSeconds: amount('What that took, on average.'),
+    savedSeconds: amount(
+      'What callers would have waited for, had each that a warm pod served (of a WarmPool: each claim) waited for a cold start.',
+    ),
+  },
+  { ...closed, description: 'Since this control plane began to keep the pool.' },
+);
+
 export const PoolSchema = Type.Object(
   {
     ...poolFields,
+    cost: PoolCost,
     pods: Type.Array(
       Type.Object(
         {

@@ -26,6 +26,7 @@ import type {
 } from '../../shared/messages.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
+import { PoolCosts } from '../sizing/pool-costs.ts';
 import { SAMPLE_MS, Sizer } from '../sizing/sizer.ts';
 import { admit, refuseAll } from './admission.ts';
 import { Alarm } from './alarm.ts';
@@ -80,6 +81,7 @@ export class PoolKeeper {
   private readonly table: PoolTable;
   private readonly alarm: Alarm;
   private readonly sizer: Sizer;
+  private readonly costs: PoolCosts;
   private sampling: { cancel(): void };
   private readonly byPod = new Map<string, { readonly pool: Pool; readonly pod: Pod }>();
   /** Pods of an earlier process whose functions have not been read yet (5). */
@@ -108,6 +110,7 @@ export class PoolKeeper {
     });
     this.table = new PoolTable(options.slots, options.log);
     this.alarm = new Alarm(options.clock, () => this.onAlarm());
+    this.costs = new PoolCosts(options.slots);
     this.sizer = new Sizer(options.slots, options.config.namespaceIdleBytes);
     this.sampling = options.clock.after(SAMPLE_MS, () => this.sample());
     for (const backend of options.backends) backend.onEvent((event) => this.onBackendEvent(event));
@@ -572,6 +575,7 @@ export class PoolKeeper {
 
   private sample(): void {
     const now = this.options.clock.now();
+    this.costs.charge(this.table.withLeaving(), now);
     for (const pool of this.sizer.sampleAll(this.table.all(), now)) this.look(pool); // 7
     this.sampling = this.options.clock.after(SAMPLE_MS, () => this.sample());
   }

@@ -8,6 +8,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { RegisteredFunction } from '@simmer/protocol/registry';
 import type { Log } from '../log.ts';
+import { newCost } from '../sizing/cost.ts';
 import { HEALTHY } from './backoff.ts';
 import { fitsOf } from './fitting.ts';
 import { isLive, type Pool } from './pool.ts';
@@ -119,6 +120,7 @@ export class PoolTable {
       fit: undefined,
       size: undefined,
       grown: 0,
+      cost: newCost(now),
       deleted: false,
       wakeAt: Number.POSITIVE_INFINITY,
     };

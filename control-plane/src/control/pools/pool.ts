@@ -8,6 +8,7 @@
 import type { PodKind } from '@simmer/protocol/backend';
 import type { ErrorCode } from '@simmer/protocol/errors';
 import type { RegisteredFunction } from '@simmer/protocol/registry';
+import type { PoolCost } from '../sizing/cost.ts';
 import type { SizingDecision } from '../sizing/desired.ts';
 import type { Backoff } from './backoff.ts';
 import type { Fit } from './fitting.ts';
@@ -87,6 +88,7 @@ export interface Pool {
   size: PoolSize | undefined;
   /** Pods that there were after a miss made it grow, since `size` was decided; 0: none did. */
   grown: number;
+  readonly cost: PoolCost;
   deleted: boolean;
   /** When upkeep is to look at it again. */
   wakeAt: number;

@@ -108,8 +108,9 @@ function namespaceOf({ key }: Pool): string {
   return key.slice(0, key.indexOf('/'));
 }
 
-/** What one of its pods asks for, or may take. */
+/** What one of its pods takes: as measured, else what it asks for, or may take. */
 export function podMib(pool: Pool): number {
+  if (pool.cost.measuredMib !== undefined) return pool.cost.measuredMib;
   const { requests, limits } = pool.registered.manifest.spec.template?.resources ?? {};
   const asked = quantityOf(requests?.['memory'] ?? limits?.['memory'] ?? 0) ?? 0;
   return asked > 0 ? asked / BYTES_PER_MIB : ASSUMED_POD_MIB;
