@@ -17,6 +17,7 @@ import type { Finding } from '../results.ts';
 import type { ClusterScenario } from './context.ts';
 import { controlPlane } from './control-plane.ts';
 import { writeDocs } from './docs.ts';
+import { generic } from './generic.ts';
 import { growth } from './growth.ts';
 import { closeConnections } from './http.ts';
 import { burst, miss } from './miss.ts';
@@ -33,6 +34,7 @@ const SCENARIOS: readonly ClusterScenario[] = [
   controlPlane,
   thousand,
   growth,
+  generic,
   burst,
   // The longest, by far.
   miss,

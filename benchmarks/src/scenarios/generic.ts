@@ -2,22 +2,30 @@
  * Functions that have never run, on pods that are nobody's yet: the first result of each beside one for which its own pool grows
  * and one that gets a Job, and a burst of many more than the pool has pods for.
  */
-import { createHash } from 'node:crypto';
-import { type ManifestSetup, type SimmerServer, startServer } from '../baselines/simmer.ts';
+import {
+  invokePath,
+  type ManifestSetup,
+  type SimmerServer,
+  startServer,
+} from '../baselines/simmer.ts';
 import { eventually } from '../child.ts';
+import {
+  callInOrder,
+  callsAtRate,
+  type FirstCall,
+  FUNCTIONS,
+  FUNCTIONS_BESIDE,
+  NEW_PER_SECOND,
+  orderOf,
+  ownCode,
+  POOL_PODS,
+  WANTED_MS,
+} from '../never-run.ts';
 import { type Finding, fact } from '../results.ts';
 import { quantile } from '../stats.ts';
 import type { Context, Scenario } from './context.ts';
-import { callInOrder, callsAtRate, type FirstCall, orderOf } from './first-calls.ts';
 
-const BUNDLE_BYTES = 51_200;
-const VARIABLES = 20;
-const NEW_PER_SECOND = 2;
-const POOL = { pods: 10, functions: 100, maxPods: 60 };
-/** Of those that the generic pool stands beside. */
-const BESIDE_FUNCTIONS = 30;
-const P50_MS = 15;
-const P99_MS = 40;
+const MAX_PODS = 60;
 /** Pods that have served their one call go again: 100 functions are not 100 processes at once. */
 const KEEP_ALIVE_MS = 5_000;
 
@@ -44,24 +52,29 @@ const WAYS = {
 type Way = keyof typeof WAYS;
 
 async function firstResults(context: Context): Promise<Finding[]> {
-  const count = (way: Way) => (way === 'default' ? POOL.functions : BESIDE_FUNCTIONS);
+  const count = (way: Way) => (way === 'default' ? FUNCTIONS : FUNCTIONS_BESIDE);
   const ways = Object.keys(WAYS) as Way[];
   const functions = ways.flatMap((way) =>
     Array.from({ length: count(way) }, (_, i) =>
       functionOf(`new-${i}`, way, { keepAliveMs: KEEP_ALIVE_MS, ...WAYS[way].spec }),
     ),
   );
-  const pool = warmPool(POOL.pods, POOL.maxPods);
+  const pool = warmPool(POOL_PODS, MAX_PODS);
   const server = await startServer([], { manifests: [pool, ...functions] });
   try {
     const found: Finding[] = [];
     for (const way of ways) {
       const { label, placement } = WAYS[way];
       context.log(`never-run functions ${label}, ${NEW_PER_SECOND} a second`);
-      await poolIsFull(server, POOL.pods);
+      await poolIsFull(server, POOL_PODS);
       const names = Array.from({ length: count(way) }, (_, i) => `new-${i}.${way}`);
       // A Job needs a pool at its maximum: its one pod is busy.
-      const calls = await callsAtRate(server.port, names, NEW_PER_SECOND, way === 'job');
+      const calls = await callsAtRate(
+        server.port,
+        names.map(invokePath),
+        NEW_PER_SECOND,
+        way === 'job',
+      );
       const placed = await placements(server, names, placement);
       const limited = way === 'default';
       found.push(...firstFindings(label, calls, placed, limited));
@@ -85,7 +98,7 @@ function firstFindings(
       ...(limited && { limit: { op: '<=', value: limit } }),
       note: `${calls.length} functions, ${placed} placed so, ${failed.length} failed`,
     });
-  return [figure('p50', 0.5, P50_MS), figure('p99', 0.99, P99_MS)];
+  return [figure('p50', 0.5, WANTED_MS.p50), figure('p99', 0.99, WANTED_MS.p99)];
 }
 
 // ---- many at once ------------------------------------------------------------------------------------------------------
@@ -100,7 +113,7 @@ async function burst(context: Context): Promise<Finding[]> {
   });
   try {
     await poolIsFull(server, BURST.pods);
-    const calls = await callInOrder(server.port, names);
+    const calls = await callInOrder(server.port, names.map(invokePath));
     const most = Math.max(...(await launchesOf(server, names)));
     const scenario = `${BURST.functions} never-run functions at once`;
     const answered = calls.filter((call) => call.status === 200);
@@ -143,7 +156,6 @@ function warmPool(pods: number, maxReplicas: number): ManifestSetup {
   };
 }
 
-/** A function of its own code, of BUNDLE_BYTES, and of VARIABLES. Says when its code was loaded. */
 function functionOf(name: string, namespace: string, spec: object): ManifestSetup {
   return {
     apiVersion: 'simmer.dev/v1alpha1',
@@ -151,29 +163,9 @@ function functionOf(name: string, namespace: string, spec: object): ManifestSetu
     metadata: { name, namespace },
     spec: {
       ...spec,
-      env: Array.from({ length: VARIABLES }, (_, i) => ({
-        name: `VARIABLE_${i}`,
-        value: `${name} ${namespace} ${i}`,
-      })),
-      source: { inline: codeOf(`${name}.${namespace}`) },
+      ...ownCode(`${name}.${namespace}`),
     },
   };
-}
-
-function codeOf(name: string): string {
-  const head = `const loadedAt = performance.timeOrigin + performance.now();
-export default async ({ holdMs = 0 }) => {
-  if (holdMs > 0) await new Promise((resolve) => setTimeout(resolve, holdMs));
-  return { loadedAt, name: process.env.VARIABLE_1, size: Object.keys(tables).length };
-};
-const tables = {};
-`;
-  let code = head;
-  for (let i = 0; code.length < BUNDLE_BYTES; i++) {
-    const digest = createHash('sha256').update(`${name} ${i}`).digest('hex');
-    code += `tables.f${i} = (x) => (x > ${i} ? '${digest}' : x + ${i});\n`;
-  }
-  return code.slice(0, code.lastIndexOf('\n', BUNDLE_BYTES) + 1);
 }
 
 async function poolIsFull(server: SimmerServer, pods: number): Promise<void> {

@@ -1,10 +1,45 @@
-/** Calls of functions that have never been called: one each, timed from when it was due. */
+/** Functions that have never been called, each with code of its own, and their first calls, timed from when each was due. */
+import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'undici';
-import { invokePath } from '../baselines/simmer.ts';
+
+const BUNDLE_BYTES = 51_200;
+const VARIABLES = 20;
+export const NEW_PER_SECOND = 2;
+/** Of the first result on a pool of POOL_PODS. */
+export const WANTED_MS = { p50: 15, p99: 40 } as const;
+export const POOL_PODS = 10;
+export const FUNCTIONS = 100;
+/** Of each kind that stands beside. */
+export const FUNCTIONS_BESIDE = 30;
+
+/** Of a function's spec: BUNDLE_BYTES of code that no other has, and VARIABLES. Its answer says when the code was loaded. */
+export function ownCode(name: string) {
+  return {
+    source: { inline: codeOf(name) },
+    env: Array.from({ length: VARIABLES }, (_, i) => ({
+      name: `VARIABLE_${i}`,
+      value: `${name} ${i}`,
+    })),
+  };
+}
+
+function codeOf(name: string): string {
+  let code = `const loadedAt = performance.timeOrigin + performance.now();
+export default async ({ holdMs = 0 }) => {
+  if (holdMs > 0) await new Promise((resolve) => setTimeout(resolve, holdMs));
+  return { loadedAt, name: process.env.VARIABLE_1, size: Object.keys(tables).length };
+};
+const tables = {};
+`;
+  for (let i = 0; code.length < BUNDLE_BYTES; i++) {
+    const digest = createHash('sha256').update(`${name} ${i}`).digest('hex');
+    code += `tables.f${i} = (x) => (x > ${i} ? '${digest}' : x + ${i});\n`;
+  }
+  return code.slice(0, code.lastIndexOf('\n', BUNDLE_BYTES) + 1);
+}
 
 export interface FirstCall {
-  readonly name: string;
   readonly status: number;
   /** From when the call was due to its answer, milliseconds. */
   readonly ms: number;
@@ -22,50 +57,50 @@ const HOLD_MS = 1_500;
 /** One call each, `perSecond`, whatever becomes of those before: open loop. `held`: while another call of it runs already. */
 export async function callsAtRate(
   port: number,
-  names: readonly string[],
+  paths: readonly string[],
   perSecond: number,
   held: boolean,
 ): Promise<FirstCall[]> {
   const due = (i: number) => (i * 1_000) / perSecond;
-  if (!held) return callAt(port, names, due);
-  const holders = callAt(port, names, due, HOLD_MS);
+  if (!held) return callAt(port, paths, due);
+  const holders = callAt(port, paths, due, HOLD_MS);
   await sleep(HOLD_AHEAD_MS);
-  const calls = await callAt(port, names, due);
+  const calls = await callAt(port, paths, due);
   await holders;
   return calls;
 }
 
 /** All at once, in this order. */
-export async function callInOrder(port: number, names: readonly string[]): Promise<FirstCall[]> {
-  return callAt(port, names, (i) => i * IN_ORDER_MS);
+export async function callInOrder(port: number, paths: readonly string[]): Promise<FirstCall[]> {
+  return callAt(port, paths, (i) => i * IN_ORDER_MS);
 }
 
 async function callAt(
   port: number,
-  names: readonly string[],
+  paths: readonly string[],
   dueMs: (index: number) => number,
   holdMs = 0,
 ): Promise<FirstCall[]> {
   const pool = new Pool(`http://127.0.0.1:${port}`, {
-    connections: names.length,
+    connections: paths.length,
     headersTimeout: 0,
     bodyTimeout: 0,
   });
   try {
     const begin = performance.now();
     return await Promise.all(
-      names.map(async (name, i) => {
+      paths.map(async (path, i) => {
         const due = begin + dueMs(i);
         await sleep(Math.max(0, due - performance.now()));
         const { statusCode, body } = await pool.request({
-          path: invokePath(name),
+          path,
           method: 'POST',
           headers: { 'content-type': 'application/json' },
           body: JSON.stringify({ input: { holdMs } }),
         });
         const answer = (await body.json()) as { output?: { loadedAt: number } };
         const ms = performance.now() - due;
-        return { name, status: statusCode, ms, loadedAt: answer.output?.loadedAt ?? Number.NaN };
+        return { status: statusCode, ms, loadedAt: answer.output?.loadedAt ?? Number.NaN };
       }),
     );
   } finally {

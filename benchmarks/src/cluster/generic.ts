@@ -1,0 +1,168 @@
+/**
+ * Functions that have never run, on a warm generic pool of the cluster: the first result of each, with secrets and without, beside
+ * functions whose own pool grows and functions that get a Job. What the control plane writes to the API server follows later.
+ */
+import type { Installation } from '../../../k8s/e2e/support/installation.ts';
+import { apply, kubectl } from '../../../k8s/e2e/support/kubectl.ts';
+import {
+  callsAtRate,
+  type FirstCall,
+  FUNCTIONS,
+  FUNCTIONS_BESIDE,
+  NEW_PER_SECOND,
+  ownCode,
+  POOL_PODS,
+  WANTED_MS,
+} from '../never-run.ts';
+import { type Finding, fact } from '../results.ts';
+import { quantile } from '../stats.ts';
+import { type ClusterScenario, eventually, fn, invokePath, settled } from './context.ts';
+
+const QUICK_FUNCTIONS = 20;
+const MAX_PODS = 60;
+const KEEP_ALIVE_MS = 5_000;
+const POOL = 'bench-warm';
+const SECRET = 'bench-generic';
+const SECRETS = 5;
+
+const ON_DEMAND = { minReplicas: 0, keepAliveMs: KEEP_ALIVE_MS };
+const secretEnv = Array.from({ length: SECRETS }, (_, i) => ({
+  name: `SECRET_${i}`,
+  valueFrom: { secretKeyRef: { name: SECRET, key: `key-${i}` } },
+}));
+
+/** Names a pool that is not there, and so gets pods of its own. */
+const OWN_PODS = { pool: 'none' };
+
+const WAYS = [
+  { name: 'plain', label: 'on a warm generic pool', placement: 'generic', spec: {}, env: [] },
+  {
+    name: 'secret',
+    label: `on a warm generic pool, with ${SECRETS} secrets`,
+    placement: 'generic',
+    spec: {},
+    env: secretEnv,
+  },
+  {
+    name: 'own',
+    label: 'growing its own pool',
+    placement: 'grown',
+    spec: { ...OWN_PODS, overflow: 0 },
+    env: [],
+  },
+  {
+    name: 'job',
+    label: 'on a Job',
+    placement: 'job',
+    spec: { ...OWN_PODS, maxReplicas: 1, overflow: 1 },
+    env: [],
+  },
+] as const;
+type Way = (typeof WAYS)[number];
+
+/** Never-run functions. */
+export const generic: ClusterScenario = {
+  name: 'generic',
+  async run(context) {
+    const simmer = await context.simmer();
+    const { tenant } = simmer;
+    const count = ({ placement }: Way) => {
+      if (context.quick) return QUICK_FUNCTIONS;
+      return placement === 'generic' ? FUNCTIONS : FUNCTIONS_BESIDE;
+    };
+    const namesOf = (way: Way) =>
+      Array.from({ length: count(way) }, (_, i) => `bench-${way.name}-${i}`);
+    const literals = Array.from(
+      { length: SECRETS },
+      (_, i) => `--from-literal=key-${i}=value-${i}`,
+    );
+    await kubectl('create', 'secret', 'generic', SECRET, '-n', tenant, ...literals);
+    await apply(tenant, {
+      apiVersion: 'simmer.dev/v1alpha1',
+      kind: 'WarmPool',
+      metadata: { name: POOL },
+      spec: { minReplicas: POOL_PODS, maxReplicas: MAX_PODS },
+    });
+    try {
+      const findings: Finding[] = [];
+      for (const way of WAYS) {
+        const names = namesOf(way);
+        context.log(`${names.length} never-run functions ${way.label}`);
+        for (const name of names) {
+          const { env, ...code } = ownCode(name);
+          const spec = { ...ON_DEMAND, ...way.spec, ...code, env: [...env, ...way.env] };
+          await apply(tenant, fn(name, spec));
+        }
+        await known(simmer, names);
+        await poolIsFull(simmer);
+        const calls = await callsAtRate(
+          Number(new URL(simmer.address).port),
+          names.map((name) => invokePath(simmer, name)),
+          NEW_PER_SECOND,
+          way.placement === 'job',
+        );
+        findings.push(...judge(way, calls, await placements(simmer, names, way.placement)));
+        await kubectl('delete', 'functions.simmer.dev', '-n', tenant, '--wait=false', ...names);
+        await settled(context.api, tenant, MAX_PODS);
+      }
+      return findings;
+    } finally {
+      await kubectl('delete', 'warmpools.simmer.dev', '-n', tenant, POOL);
+      await kubectl('delete', 'secret', '-n', tenant, SECRET);
+    }
+  },
+};
+
+function judge(way: Way, calls: readonly FirstCall[], placed: number): Finding[] {
+  const ms = calls.map((call) => call.ms);
+  const failed = calls.filter(({ status }) => status !== 200).length;
+  const note = `${calls.length} functions, ${placed} placed so, ${failed} failed; ${NEW_PER_SECOND} a second`;
+  return (['p50', 'p99'] as const).map((name) =>
+    fact(
+      'never-run functions',
+      `${way.label}, first result, ${name}`,
+      'ms',
+      quantile(ms, name === 'p50' ? 0.5 : 0.99),
+      {
+        ...(way.placement === 'generic' && { limit: { op: '<=', value: WANTED_MS[name] } }),
+        note,
+      },
+    ),
+  );
+}
+
+/** All can be called. */
+async function known(simmer: Installation, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    await eventually(`${name} is known`, async () => {
+      const response = await fetch(`${simmer.address}/v1/pools/${simmer.name(name)}`);
+      await response.arrayBuffer();
+      return response.ok || undefined;
+    });
+  }
+}
+
+async function poolIsFull(simmer: Installation): Promise<void> {
+  await eventually('the pool has its pods', async () => {
+    const { ready } = await pool<{ ready: number }>(simmer, `${POOL}`, '?kind=WarmPool');
+    return ready >= POOL_PODS || undefined;
+  });
+}
+
+async function placements(
+  simmer: Installation,
+  names: readonly string[],
+  kind: string,
+): Promise<number> {
+  let sum = 0;
+  for (const name of names) {
+    const { placements: placed } = await pool<{ placements: Record<string, number> }>(simmer, name);
+    sum += placed[kind] ?? 0;
+  }
+  return sum;
+}
+
+async function pool<T>(simmer: Installation, name: string, query = ''): Promise<T> {
+  const response = await fetch(`${simmer.address}/v1/pools/${simmer.name(name)}${query}`);
+  return (await response.json()) as T;
+}
