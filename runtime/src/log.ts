@@ -74,6 +74,8 @@ export class Log {
     const out = process.stdout;
     if (!this.opened) {
       this.opened = true;
+      // Of many lines at once the kernel may say ENOBUFS, and the stream would be silent from then on: line by line.
+      (out as { _writev: unknown })._writev = null;
       // Whoever read it may be gone; that must not count as the handler's crash.
       out.on('error', () => {});
     }

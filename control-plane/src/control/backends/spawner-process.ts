@@ -73,6 +73,9 @@ function watch(id: string, child: ChildProcess): void {
 process.title = 'simmer-spawner';
 // Ctrl-C and service managers signal the whole group; the order of things is the control plane's.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
+// Of many lines at once the kernel may say ENOBUFS (a socket's buffer of over 68 KiB, where memory is in small pieces), which
+// would end this process as if the control plane were gone: line by line.
+(process.stdout as { _writev: unknown })._writev = null;
 // The control plane is gone (1).
 process.stdout.on('error', () => process.exit());
 
