@@ -32,7 +32,7 @@ const BOOKS_POLL_MS = 1_000;
 const MAX_REPLAYS = 20;
 /** After the load: the slowest attempt, its grace, and a frozen pod that must be found out. */
 const QUIET_MS = 60_000;
-/** For memory to come down: a few full collections. */
+/** For memory to come down. */
 const SETTLE_MS = 30_000;
 /** On SIGTERM; far beyond its own grace. */
 const EXIT_MS = 60_000;
@@ -92,6 +92,11 @@ async function run(server: Server): Promise<Evidence> {
   await letters.collect();
   const dead = letters.all.slice(gone).filter(({ reason }) => reason === 'execution');
   await clients.replay(dead.slice(0, MAX_REPLAYS).map(({ executionId }) => executionId));
+  await quiet(server);
+  await letters.collect();
+  await letters.removeAll();
+  // The level is taken as before: after the same load. What nothing needs any more stays until somebody allocates.
+  await clients.run(plan.warmUpMs);
   await quiet(server);
   await letters.collect();
   await letters.removeAll();
