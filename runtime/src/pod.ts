@@ -28,7 +28,7 @@ import { HandlerError, loadHandlers } from './handler.ts';
 import type { LinkOwner } from './link.ts';
 import { Link } from './link.ts';
 import { watchMemory } from './memory-watch.ts';
-import { Receiving } from './source.ts';
+import { Receiving, warmLoader } from './source.ts';
 import { limitsOf, takeEnvironment } from './specialization.ts';
 import { compileValidation } from './validation.ts';
 
@@ -81,6 +81,7 @@ export class Pod implements LinkOwner {
   load(): void {
     const { handler } = this.settings;
     if (handler !== undefined) this.await(loadHandlers(handler));
+    else void warmLoader();
   }
 
   /** From here the code is known by its digest; a control plane that does not know that we have it says it again. */

@@ -5,7 +5,7 @@
  *
  *   (nothing) ──specialize──▶ receiving ──last piece──▶ (loaded by pod.ts)
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { createRequire, registerHooks } from 'node:module';
 import { join, resolve, sep } from 'node:path';
@@ -133,6 +133,16 @@ export async function loadSource(entry: string, code: string): Promise<Handlers>
     // They would cost every later import; and nothing else comes from memory.
     hooks.deregister();
   }
+}
+
+/**
+ * Loads a module of nothing, so that the first that matters finds Node's loader at work: what that costs is spent while the dial
+ * is on its way, and not when a call waits for the code.
+ */
+export async function warmLoader(): Promise<void> {
+  createHash('sha256').update('').digest('hex');
+  // As an ES module without a mark: what most code is, and both compilers see it.
+  await loadSource(`simmer-warm-up-${randomUUID()}.js`, 'export default () => undefined;');
 }
 
 /** As Node tells the two kinds of modules apart where nothing names one: what does not compile as CommonJS is an ES module. */
