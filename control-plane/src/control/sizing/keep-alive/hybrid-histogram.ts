@@ -40,7 +40,7 @@ export const HYBRID_DEFAULTS: HybridSettings = {
   minSamples: 2,
   minVariation: 1,
   outOfBoundsShare: 0.5,
-  hitShare: 0.9,
+  hitShare: 1,
 };
 
 /** A gap of less is not worth ending a pod and launching another. */
