@@ -5,7 +5,7 @@
  * tar-stream reads the format: header checksums, long names (pax and GNU, bounded at 4 MiB), truncation. What may stand in a bundle is
  * decided here. It takes some milliseconds to load: in the runtime only in a file of its own (runtime/bundle.mjs).
  */
-import { createGunzip, createGzip } from 'node:zlib';
+import { createGunzip, createGzip, gunzipSync } from 'node:zlib';
 import { extract, type Header, pack } from 'tar-stream';
 import { BundleError, MAX_MEMBERS, MAX_UNPACKED_BYTES, memberPath } from './bundle.ts';
 
@@ -21,12 +21,20 @@ export interface ArchiveLimits {
   /** Unpacked, headers included. */
   readonly bytes: number;
   readonly members: number;
+  /** Packed: up to this it is unpacked at once, and beyond it chunk by chunk. */
+  readonly atOnceBytes: number;
 }
-
-export const ARCHIVE_LIMITS: ArchiveLimits = { bytes: MAX_UNPACKED_BYTES, members: MAX_MEMBERS };
 
 /** Of what gzip gives at once: fewer turns of the event loop than its 16 KiB. */
 const CHUNK_BYTES = 65_536;
+/** Of an archive that is unpacked at once: about ten milliseconds of this thread. */
+const AT_ONCE_UNPACKED_BYTES = 4_194_304;
+
+export const ARCHIVE_LIMITS: ArchiveLimits = {
+  bytes: MAX_UNPACKED_BYTES,
+  members: MAX_MEMBERS,
+  atOnceBytes: 1_048_576,
+};
 
 /**
  * Calls `take` for each file, one after the other, and for each waits until it is done; what it does not read is skipped.
@@ -37,20 +45,22 @@ export async function readArchive(
   take: (member: Member, chunks: AsyncIterable<Uint8Array>) => Promise<void>,
   limits: ArchiveLimits = ARCHIVE_LIMITS,
 ): Promise<void> {
-  const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
+  const whole = unzippedAtOnce(pieces, limits);
+  const gunzip = whole === undefined ? createGunzip({ chunkSize: CHUNK_BYTES }) : undefined;
   const archive = extract();
   // Whoever fails first ends both; the error that it ended with is told.
   let failure: unknown;
   const fail = (error: unknown): void => {
     failure ??= error;
-    gunzip.destroy();
+    gunzip?.destroy();
     archive.destroy();
   };
-  gunzip.on('error', (error) => fail(new BundleError(`its gzip is broken: ${error.message}`)));
+  gunzip?.on('error', (error) => fail(brokenGzip(error)));
   archive.on('error', (error) => fail(new BundleError(`its tar is broken: ${error.message}`)));
-  const feeding = Promise.all([write(gunzip, pieces), unpack(gunzip, archive, limits.bytes)]).catch(
-    fail,
-  );
+  const feeding = Promise.all([
+    gunzip && write(gunzip, pieces),
+    unpack(gunzip ?? cut(whole), archive, limits.bytes),
+  ]).catch(fail);
   const seen = new Members(limits.members);
   try {
     for await (const entry of archive) {
@@ -65,6 +75,30 @@ export async function readArchive(
   if (failure !== undefined) throw failure;
 }
 
+/**
+ * A small archive, or undefined: most are, and going to another thread and back for each of their chunks takes longer than all else.
+ * @throws {BundleError}
+ */
+function unzippedAtOnce(pieces: Iterable<Uint8Array>, limits: ArchiveLimits): Buffer | undefined {
+  const all = [...pieces];
+  if (all.reduce((sum, { length }) => sum + length, 0) > limits.atOnceBytes) return undefined;
+  try {
+    const maxOutputLength = Math.min(AT_ONCE_UNPACKED_BYTES, limits.bytes);
+    return gunzipSync(Buffer.concat(all), { maxOutputLength });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') return undefined;
+    throw brokenGzip(error as Error);
+  }
+}
+
+function* cut(bytes: Uint8Array = new Uint8Array()): Iterable<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += CHUNK_BYTES) yield bytes.subarray(at, at + CHUNK_BYTES);
+}
+
+function brokenGzip({ message }: Error): BundleError {
+  return new BundleError(`its gzip is broken: ${message}`);
+}
+
 async function write(to: NodeJS.WritableStream, pieces: Iterable<Uint8Array>): Promise<void> {
   for (const piece of pieces) {
     if (!isOpen(to)) return;
@@ -74,12 +108,12 @@ async function write(to: NodeJS.WritableStream, pieces: Iterable<Uint8Array>): P
 }
 
 async function unpack(
-  gunzip: NodeJS.ReadableStream,
+  chunks: AsyncIterable<string | Uint8Array> | Iterable<Uint8Array>,
   archive: ReturnType<typeof extract>,
   maxBytes: number,
 ): Promise<void> {
   let bytes = 0;
-  for await (const chunk of gunzip) {
+  for await (const chunk of chunks) {
     bytes += chunk.length;
     if (bytes > maxBytes) throw new BundleError(`it is over ${maxBytes} bytes when unpacked`);
     if (archive.destroyed) return;
