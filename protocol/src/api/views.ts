@@ -110,7 +110,8 @@ export const AttemptSchema = Type.Object(
     pod: Type.String(),
     backend: Type.String(),
     placement: Type.Enum(['warm', 'waited', 'grown', 'generic', 'job'], {
-      description: 'How it came by its slot.',
+      description:
+        "How it came by its slot: `warm`, one was free; `waited`, until one was; `grown`, of a pod that was launched meanwhile; `generic`, of a WarmPool's pod that became the function's; `job`, of a one-shot pod.",
     }),
     placementReason: Type.String({ description: 'Why no slot was free; empty where one was.' }),
     cold: Type.Boolean({ description: "Whether it was its pod's first." }),
