@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -115,6 +115,9 @@ t.test('what cannot be deployed is told, and what was there goes on', async (t) 
     t.match(ended, { code, out: '', err: says }, `${says}: ${ended.err}`);
     t.equal(await output('good'), 1);
   }
+  const looping = project(t, 'looping', { 'handler.js': '', 'lib/a.js': '' });
+  symlinkSync('..', join(looping.folder, 'lib/loop'));
+  t.match(await run('deploy', looping.folder, '--no-bundle'), { code: 2, err: /that it lies in/ });
   t.match(await run('deploy', join(folder, 'none')), { code: 3, err: /is no folder/ });
   const empty = project(t, 'empty', { 'readme.md': '' });
   t.match(await run('deploy', empty.folder), { code: 3, err: /has no handler: looked for/ });

@@ -1,6 +1,6 @@
 /** A folder's code as one thing that can be uploaded: a module with all that it imports, or the folder's files as they are. */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { type PackedFile, packArchive } from '@simmer/protocol/archive';
 import type { BuildOptions, BuildResult, Message, Plugin } from 'esbuild';
@@ -144,12 +144,20 @@ export async function packed(folder: string, entry: string): Promise<Bundle> {
   return withDigest(await packArchive(filesBelow(folder)), 'application/gzip', entry);
 }
 
-function* filesBelow(root: string, folder = root): Generator<PackedFile> {
+function* filesBelow(
+  root: string,
+  folder = root,
+  above: readonly string[] = [],
+): Generator<PackedFile> {
+  const real = realpathSync(folder);
+  if (above.includes(real)) {
+    throw new Failure(EXIT.usage, `${folder} is a link to a folder that it lies in`);
+  }
   for (const name of readdirSync(folder).sort()) {
     if (name.startsWith('.')) continue;
     const path = join(folder, name);
     const stats = statSync(path);
-    if (stats.isDirectory()) yield* filesBelow(root, path);
+    if (stats.isDirectory()) yield* filesBelow(root, path, [...above, real]);
     if (!stats.isFile()) continue;
     const shown = relative(root, path).split(sep).join('/');
     if (name.endsWith('.node')) {

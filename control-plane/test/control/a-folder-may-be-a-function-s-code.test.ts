@@ -97,6 +97,12 @@ t.test('what is no code is told', async (t) => {
     await start();
     t.match(last().refused, [{ issues: [{ field: 'spec.source.folder', reason }] }], `${reason}`);
   }
+  const loop = await setUp(t, inFolder({ 'f/handler.js': '' }));
+  symlinkSync('..', join(loop.root, 'f/loop'));
+  await loop.start();
+  t.match(loop.last().refused, [
+    { issues: [{ reason: /loop.* is a link to a folder that it lies in/ }] },
+  ]);
   const noise = Array.from({ length: 500 }, (_, i) => `${Math.sin(i)}`).join('');
   const large = inFolder({ 'f/handler.js': `//${noise}` });
   const { start, last } = await setUp(t, large, 1_024);

@@ -3,7 +3,7 @@
  * signature: a look at a folder that has not changed costs a `stat` for each file.
  */
 import type { Stats } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import { type PackedFile, packArchive } from '@simmer/protocol/archive';
 import { BundleError, MAX_MEMBERS, MAX_UNPACKED_BYTES, MODULE_NAME } from '@simmer/protocol/bundle';
@@ -88,7 +88,10 @@ async function list(root: string): Promise<Found> {
   const folders: string[] = [];
   let bytes = 0;
   let members = 0;
-  const visit = async (folder: string): Promise<void> => {
+  const visit = async (folder: string, above: readonly string[]): Promise<void> => {
+    const real = await realpath(folder);
+    if (above.includes(real))
+      throw new BundleError(`${folder} is a link to a folder that it lies in`);
     // What tools install changes by the thousand, and is found by the poll.
     if (!`${folder}${sep}`.includes(`${sep}node_modules${sep}`)) folders.push(folder);
     const names = (await readdir(folder)).filter((name) => !name.startsWith('.')).sort(compare);
@@ -98,7 +101,7 @@ async function list(root: string): Promise<Found> {
       const stats = await stat(path);
       members += 1;
       if (members > MAX_MEMBERS) throw new BundleError(`it has over ${MAX_MEMBERS} files`);
-      if (stats.isDirectory()) await visit(path);
+      if (stats.isDirectory()) await visit(path, [...above, real]);
       if (!stats.isFile()) continue;
       bytes += stats.size;
       if (bytes > MAX_UNPACKED_BYTES)
@@ -106,7 +109,7 @@ async function list(root: string): Promise<Found> {
       files.push({ path: relative(root, path), stats });
     }
   };
-  await visit(root);
+  await visit(root, []);
   if (!files.some(({ path }) => MODULE_NAME.test(path))) throw new BundleError('it has no module');
   return { files, folders };
 }
