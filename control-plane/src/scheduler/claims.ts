@@ -28,6 +28,11 @@ interface GenericPool {
   readonly claimed: Set<Pod>;
   /** In the order of their turns. */
   readonly askers: Map<FunctionState, Asker>;
+  /** When it was last looked whether it still hands out, and what was seen: a thousand askers look in one turn. */
+  movesAt: number;
+  moves: boolean;
+  /** When no claimed pod could make way. */
+  noneMadeWayAt: number;
 }
 
 export class Claims {
@@ -49,7 +54,7 @@ export class Claims {
       idle += offer.idle;
       coming += offer.coming;
       room += offer.room;
-      inLine ||= this.isInLine(pool, fn);
+      inLine ||= this.isInLine(pool, fn, now);
     }
     for (const pool of this.poolsOf(fn)) {
       const missing = lacks - idle - coming - room;
@@ -84,6 +89,8 @@ export class Claims {
   private take(pool: GenericPool, pod: Pod, fn: FunctionState): void {
     const asker = pool.askers.get(fn);
     pool.claimed.add(pod);
+    // What was seen in this turn is no longer so.
+    pool.movesAt = -1;
     pod.origin = pool.fn;
     this.scheduler.pods.become(pod, fn); // C1
     // Its next turn comes after everybody's.
@@ -126,6 +133,7 @@ export class Claims {
 
   /** C3: ends up to `count` of others' idle pods. Gives how many. */
   private makeWay(pool: GenericPool, fn: FunctionState, count: number, now: number): number {
+    if (pool.noneMadeWayAt === now) return 0;
     if (!mayLaunch(pool, now) || this.scheduler.handingOver) return 0;
     const idle = [...pool.claimed]
       .filter((pod) => makesWay(pod, fn, now))
@@ -139,18 +147,20 @@ export class Claims {
       this.scheduler.pods.drain(pod, `others wait for its pool, ${pool.fn.key}`);
       ended++;
     }
+    if (ended === 0) pool.noneMadeWayAt = now;
     return ended;
   }
 
   /** The pool can launch no more, but goes on handing out. */
-  private isInLine(pool: GenericPool, fn: FunctionState): boolean {
+  private isInLine(pool: GenericPool, fn: FunctionState, now: number): boolean {
     if (pool.fn.deleted || !this.mayHoldMore(fn, pool)) return false;
     if (pool.fn.comingPods + pool.fn.orderedPods > 0) return true;
-    if (this.scheduler.misses.hopeless(pool.fn, this.scheduler.ports.now())) return false;
-    for (const pod of pool.claimed) {
-      if (pod.state === 'loading' || (pod.fn !== fn && isSpare(pod))) return true;
+    if (this.scheduler.misses.hopeless(pool.fn, now)) return false;
+    if (pool.movesAt !== now) {
+      pool.movesAt = now;
+      pool.moves = [...pool.claimed].some((pod) => pod.state === 'loading' || isSpare(pod));
     }
-    return false;
+    return pool.moves;
   }
 
   private mayHoldMore(fn: FunctionState, pool: GenericPool): boolean {
@@ -160,15 +170,14 @@ export class Claims {
 
   /** What is this function's when all who ask are served in their turns. */
   private offerOf(pool: GenericPool, fn: FunctionState): Omit<GenericPods, 'inLine'> {
-    const index = [...pool.askers.keys()].indexOf(fn);
-    if (index === -1) return NO_GENERIC_PODS;
-    const askers = [...pool.askers.values()];
     const now = this.scheduler.ports.now();
     const ready = idleOf(pool).length;
     const onTheWay = pool.fn.comingPods + pool.fn.orderedPods;
     const room = Math.max(0, roomOf(pool, now));
     const maxShare = maxShareOf(pool);
     const size = ready + pool.claimed.size;
+    const { askers, index } = firstOf(pool, fn, ready + onTheWay + room);
+    if (index === -1) return NO_GENERIC_PODS;
     const get = (more: number, within: boolean) =>
       allot({ idle: ready + more, size: size + more, maxShare }, askers, index, within);
     const idle = get(0, false);
@@ -194,7 +203,10 @@ export class Claims {
   private poolOf(fn: FunctionState): GenericPool {
     let pool = this.pools.get(fn);
     if (pool === undefined) {
-      pool = { fn, claimed: new Set(), askers: new Map() };
+      pool = {
+        ...{ fn, claimed: new Set<Pod>(), askers: new Map<FunctionState, Asker>() },
+        ...{ movesAt: -1, moves: false, noneMadeWayAt: -1 },
+      };
       this.pools.set(fn, pool);
     }
     return pool;
@@ -208,6 +220,27 @@ function idleOf({ fn }: GenericPool): Pod[] {
   return [...fn.pods].filter(
     (pod) => pod.state === 'serving' && pod.link !== null && pod.revision === revision,
   );
+}
+
+/**
+ * Those among whom `pods` are handed out, in order, and where among them the function stands; -1: behind as many who come first.
+ * Each who holds none gets one before anybody gets a second, so that those behind need not be looked at.
+ */
+function firstOf(
+  { askers }: GenericPool,
+  fn: FunctionState,
+  pods: number,
+): { readonly askers: readonly Asker[]; readonly index: number } {
+  const first: Asker[] = [];
+  let index = -1;
+  let served = 0;
+  for (const [one, asker] of askers) {
+    if (served >= pods) break;
+    if (one === fn) index = first.length;
+    first.push(asker);
+    if (asker.lacks > 0 && asker.holds === 0) served++;
+  }
+  return { askers: first, index };
 }
 
 /** Pods that it may still launch (C3). */

@@ -9,6 +9,7 @@
  *  G2. A pod that was sent on (`moved`) gets nothing more to do. It finishes what it runs, closes its socket, and that is no
  *      loss: it is the next one's.
  *  G3. Meanwhile nothing is ordered; what comes for a function that was sent on, or has no pod, is refused as `draining`.
+ *  G4. Pods of WarmPools end: the next one has no way to know that they have served nobody (pod-identities.ts, A4).
  */
 import type { FunctionState } from './function-state.ts';
 import type { FunctionTable } from './function-table.ts';
@@ -77,6 +78,11 @@ export class SendOff extends TimerNode {
     { address, force }: { address: string; force: boolean },
     now: number,
   ): void {
+    if (fn.generic) {
+      fn.sentOn = true;
+      for (const pod of fn.pods) this.scheduler.pods.drain(pod, 'another control plane takes over'); // G4
+      return;
+    }
     if (!force && !fn.sentOn && fn.queue.length + fn.waiting.length > 0) return;
     const last = force || fn.sentOn || !isReceiving(fn);
     const kept = last ? null : keptOf(fn); // G1

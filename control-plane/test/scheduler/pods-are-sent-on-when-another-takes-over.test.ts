@@ -36,6 +36,22 @@ t.test('pods that idle go at once', async (t) => {
   t.equal(handedOver(), 1, 'told once');
 });
 
+t.test("pods of WarmPools end; those that became a function's go", async (t) => {
+  const { h, handOver, handedOver } = setUp();
+  const warm = h.defineWarmPool('warm', 5);
+  const [claimed, generic] = [h.pod(warm), h.pod(warm)];
+  const { reply } = h.call(h.defineClaiming('claims', [warm]));
+  h.core.pods.ready(claimed);
+  h.answer(claimed);
+  t.same(reply.told, ['ok']);
+  handOver();
+  t.ok(h.link(claimed).sentTo.startsWith(NEXT));
+  t.equal(h.link(generic).sentTo, '');
+  t.ok(h.link(generic).drained);
+  h.advance(50);
+  t.equal(handedOver(), 1);
+});
+
 t.test('what waits is served first', async (t) => {
   const { h, fn, handOver } = setUp();
   const pod = h.pod(fn);
