@@ -10,10 +10,10 @@
  *     forecast could find in so few is their rhythm and how far to trust it.
  *  3. Until enough is known, and where nothing tells when the next call comes: `keepAliveMs`, as the fixed policy.
  *
- * Other than in the paper, percentiles are only the bounds: within them a pod is kept for those minutes that are worth their idle
- * time. One call in n that finds a pod is worth `hitShare` of an nth of
- * the function's time with a pod that idles. So a function whose calls come in spells has pods for a while after each call, one
- * with a rhythm just before the next, and one that has both, both.
+ * Other than in the paper, percentiles are only the bounds: within them a pod is kept for those minutes that are worth their
+ * idle time (docs/adr/0014-keep-alive-weighs-calls-against-idle-time.md). One call in n that finds a pod is worth `hitShare` of an
+ * nth of the function's time with a pod that idles. So a function whose calls come in spells has pods for a while after each
+ * call, one with a rhythm just before the next, and one that has both, both.
  */
 import { type Gainful, IdleTimes } from './idle-times.ts';
 import type { IdlePlan, KeepAlive, KeepAlivePolicy, Traits } from './policy.ts';
