@@ -8,7 +8,8 @@
  *  2. Where half of the idle times or more are longer than the histogram, the paper forecasts the next by an ARIMA model. Here the
  *     last few idle times are weighed themselves, with the same margins: there are few of them, a day or two's, and what a
  *     forecast could find in so few is their rhythm and how far to trust it.
- *  3. Until enough is known, and where nothing tells when the next call comes: `keepAliveMs`, as the fixed policy.
+ *  3. Until enough is known, and where nothing tells when the next call comes: `keepAliveMs`, as the fixed policy. The first ten
+ *     idle times may add to that, but take nothing from it.
  *
  * Other than in the paper, percentiles are only the bounds: within them a pod is kept for those minutes that are worth their
  * idle time (docs/adr/0014-keep-alive-weighs-calls-against-idle-time.md). One call in n that finds a pod is worth `hitShare` of an
@@ -25,6 +26,8 @@ export interface HybridSettings {
   readonly margin: number;
   /** Fewer idle times tell nothing. */
   readonly minSamples: number;
+  /** With fewer, a pod is kept for `keepAliveMs` at least. */
+  readonly trustedSamples: number;
   /** Bins' counts whose standard deviation over mean is less are not representative. */
   readonly minVariation: number;
   /** Share of idle times longer than the histogram from which the last few decide. */
@@ -38,6 +41,7 @@ export const HYBRID_DEFAULTS: HybridSettings = {
   tailPercent: 99,
   margin: 0.1,
   minSamples: 2,
+  trustedSamples: 10,
   minVariation: 1,
   outOfBoundsShare: 0.5,
   hitShare: 1,
@@ -69,11 +73,21 @@ export class HybridHistogram implements KeepAlivePolicy {
   }
 }
 
+/** What the idle times say, margins included; or why they say nothing. */
+type Learned =
+  | {
+      readonly stayMs: number;
+      readonly fromMs: number;
+      readonly untilMs: number;
+      readonly by: string;
+    }
+  | { readonly why: string };
+
 class HybridKeepAlive implements KeepAlive {
   private readonly settings: HybridSettings;
   private readonly times = new IdleTimes();
-  /** With how many idle times it is made anew: one more of many changes little. */
-  private known: { readonly plan: IdlePlan; readonly until: number } | undefined;
+  /** With how many idle times it is learned anew: one more of many changes little. */
+  private known: { readonly learned: Learned; readonly until: number } | undefined;
 
   constructor(settings: HybridSettings) {
     this.settings = settings;
@@ -85,42 +99,48 @@ class HybridKeepAlive implements KeepAlive {
 
   plan(_now: number, traits: Traits): IdlePlan {
     const { times, settings } = this;
-    if (times.observed < settings.minSamples) return standard(traits, 'too little is known yet');
     if (this.known === undefined || times.observed >= this.known.until) {
       const until = times.observed + 1 + Math.floor(times.total / 16);
-      this.known = { plan: planOf(times, settings, traits), until };
+      this.known = { learned: learn(times, settings), until };
     }
-    return this.known.plan;
+    const { learned } = this.known;
+    if ('why' in learned) return standard(traits, learned.why);
+    // A few idle times may add to what one was promised, not take from it.
+    const least = times.observed < settings.trustedSamples ? traits.keepAliveMs : 0;
+    return asPlan(learned, least);
   }
 }
 
-function planOf(times: IdleTimes, settings: HybridSettings, traits: Traits): IdlePlan {
+function learn(times: IdleTimes, settings: HybridSettings): Learned {
   const { margin, hitShare } = settings;
+  if (times.observed < settings.minSamples) return { why: 'too little is known yet' };
   const hitMs = hitShare * times.mean();
   if (times.outOfBounds >= settings.outOfBoundsShare * times.total) {
-    return withMargins(bestOf(times.recent(), hitMs, margin), 0, 'the last idle times', traits);
+    return learned(bestOf(times.recent(), hitMs, margin), 0, 'the last idle times');
   }
-  if (times.variation() < settings.minVariation)
-    return standard(traits, 'idle times vary too much');
+  if (times.variation() < settings.minVariation) return { why: 'idle times vary too much' };
   const [head, tail] = [times.lower(settings.headPercent), times.upper(settings.tailPercent)];
-  return withMargins(
-    times.bestPlan(head, tail, hitMs),
-    margin,
-    'the histogram of idle times',
-    traits,
-  );
+  return learned(times.bestPlan(head, tail, hitMs), margin, 'the histogram of idle times');
 }
 
-function withMargins(best: Gainful, margin: number, source: string, traits: Traits): IdlePlan {
-  if (best.gain <= 0) return standard(traits, 'no longer wait is worth its idle time');
-  const stayMs = best.stayMs * (1 + margin);
-  const [fromMs, untilMs] = [best.fromMs * (1 - margin), best.untilMs * (1 + margin)];
-  const by = `by ${source}`;
-  if (best.fromMs >= best.untilMs)
-    return { keepMs: stayMs, prewarm: undefined, reason: `${by}, kept for ${seconds(stayMs)}` };
-  if (fromMs - stayMs < MIN_GAP_MS)
-    return { keepMs: untilMs, prewarm: undefined, reason: `${by}, kept for ${seconds(untilMs)}` };
-  const reason = `${by}, kept for ${seconds(stayMs)} and ready again from ${seconds(fromMs)} to ${seconds(untilMs)}`;
+function learned(best: Gainful, margin: number, by: string): Learned {
+  if (best.gain <= 0) return { why: 'no longer wait is worth its idle time' };
+  const [longer, sooner] = [1 + margin, 1 - margin];
+  const stayMs = best.stayMs * longer;
+  // No window: it ends where it begins.
+  if (best.fromMs >= best.untilMs) return { stayMs, fromMs: stayMs, untilMs: stayMs, by };
+  return { stayMs, fromMs: best.fromMs * sooner, untilMs: best.untilMs * longer, by };
+}
+
+function asPlan(learned: Exclude<Learned, { why: string }>, leastMs: number): IdlePlan {
+  const { fromMs, untilMs, by } = learned;
+  const stayMs = Math.max(learned.stayMs, leastMs);
+  if (fromMs - stayMs < MIN_GAP_MS) {
+    const keepMs = Math.max(stayMs, untilMs);
+    return { keepMs, prewarm: undefined, reason: `by ${by}, kept for ${seconds(keepMs)}` };
+  }
+  const again = `ready again from ${seconds(fromMs)} to ${seconds(untilMs)}`;
+  const reason = `by ${by}, kept for ${seconds(stayMs)} and ${again}`;
   return { keepMs: stayMs, prewarm: { fromMs, untilMs }, reason };
 }
 
