@@ -1,6 +1,6 @@
 /**
  * The simulator: `make simulate`. Prints its table (or JSON) on standard output, what it is doing on standard error; exits 2 where
- * an argument is wrong.
+ * an argument is wrong, 1 where a run fails.
  */
 import { writeFileSync } from 'node:fs';
 import { type Arguments, parse, USAGE } from './arguments.ts';
@@ -48,4 +48,12 @@ try {
   process.exitCode = 2;
 }
 if (parsed === 'help') console.log(USAGE);
-else if (parsed !== undefined) await main(parsed);
+else if (parsed !== undefined) {
+  try {
+    await main(parsed);
+  } catch (error) {
+    // A file that is not there, or not what it should be: its message says which.
+    console.error((error as Error).message);
+    process.exitCode = 1;
+  }
+}

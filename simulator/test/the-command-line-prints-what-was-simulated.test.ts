@@ -67,6 +67,13 @@ t.test('a wrong argument is told, with what is allowed', async (t) => {
   t.equal(parse(['--help']), 'help');
 });
 
+t.test('a file that is not there is named', async (t) => {
+  const { status, stderr } = simulate('--trace-2021', 'nowhere.csv');
+  t.equal(status, 1);
+  t.match(stderr, "open 'nowhere.csv'");
+  t.notMatch(stderr, ' at ');
+});
+
 t.test('a replay calls a real server and sets what came of it beside the prediction', async (t) => {
   const args = ['--replay', '--replay-functions', '3', '--replay-seconds', '6', '--json'];
   const { status, stdout, stderr } = simulate(...args);
