@@ -51,7 +51,7 @@ export class Misses {
       queued: fn.queue.length,
       headWaitMs: now - head.queuedAt,
       stalledMs: now - Math.max(head.queuedAt, fn.queueMovedAt),
-      timeoutMs: fn.timeoutMs,
+      timeoutMs: head.attemptMs === 0 ? head.deadlineAt - head.queuedAt : head.attemptMs,
       servingSlots: fn.servingSlots,
       comingSlots: (fn.comingPods + fn.orderedPods + fn.orderedJobs) * spec.concurrency,
       slotsPerPod: spec.concurrency,

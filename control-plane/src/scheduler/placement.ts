@@ -17,7 +17,7 @@ export interface MissInput {
   readonly queued: number;
   /** How long the first of them has waited, milliseconds. */
   readonly headWaitMs: number;
-  /** And how long it may at most take. */
+  /** What it has of time in all, its wait included; of an asynchronous one: what an attempt of it has. */
   readonly timeoutMs: number;
   /** For how long the first of them has waited and none has got a slot, milliseconds. */
   readonly stalledMs: number;

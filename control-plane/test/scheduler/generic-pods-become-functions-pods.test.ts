@@ -133,6 +133,18 @@ t.test('where the pool is full, who has idled longest makes way', async (t) => {
   t.equal([...c.pods].length, 1);
 });
 
+t.test('a turn is waited for, for half of the time that the caller gives', async (t) => {
+  const { h, fn, warm } = setUp({ pods: 1, max: 1 });
+  h.call(fn('loads-for-ever'), { budgetMs: 60_000 });
+  const b = fn('b', { overflow: 0 });
+  h.call(b, { budgetMs: 10_000 });
+  h.advance(4_000);
+  t.equal(b.orderedPods, 0);
+  h.advance(1_200);
+  t.equal(b.orderedPods, 1, 'then it grows by itself');
+  t.equal(warm.orderedPods, 0);
+});
+
 t.test('of two pools that are full only one makes way', async (t) => {
   const h = new Harness();
   const pools = ['p', 'q'].map((name) => h.defineWarmPool(name, 1));
