@@ -164,13 +164,9 @@ export class PoolRun {
   }
 
   private comingForMs(): number {
-    const starting = this.pods.filter((pod) => pod.readyAt > this.now);
-    const oldest = Math.min(
-      this.now,
-      this.ordered[0] ?? this.now,
-      ...starting.map((p) => p.orderedAt),
-    );
-    return this.now - oldest;
+    const starting = this.pods.filter((pod) => pod.readyAt > this.now).map((p) => p.orderedAt);
+    const coming = [...starting, ...this.ordered];
+    return coming.reduce((sum, at) => sum + this.now - at, 0) / Math.max(1, coming.length);
   }
 
   private order(count: number): void {

@@ -63,6 +63,8 @@ export class FunctionState extends TimerNode {
    */
   servingSlots = 0;
   comingPods = 0;
+  /** Sum of when those were launched, epoch milliseconds. */
+  comingLaunchedAt = 0;
   poolPods = 0;
   jobs = 0;
   /** -1 before the first attempt ended. Whole microseconds: a field that holds a fraction is an object of its own. */
@@ -74,8 +76,6 @@ export class FunctionState extends TimerNode {
   private writtenSchemas: Schemas | null = null;
   /** Every pod that is not gone. */
   readonly pods = new Set<Pod>();
-  /** Of them, the `comingPods`, in the order of their launches. */
-  readonly coming = new Set<Pod>();
   deleted = false;
   /** Invocations that wait for their next attempt. */
   readonly waiting = new InvocationQueue();

@@ -61,7 +61,7 @@ export class Misses {
       maxJobs: held(fn.holds.job, now) || closed ? 0 : spec.overflow,
       serviceMs: fn.serviceMs,
       coldStartMs: fn.coldStartMs,
-      comingForMs: fn.comingPods > 0 ? this.scheduler.pods.comingForMs(fn) : 0,
+      comingForMs: this.scheduler.pods.comingForMs(fn),
       generic: NO_GENERIC_PODS,
     };
     const lacks = claimable(fn, lackingPods(input), input.maxPods - input.poolPods);

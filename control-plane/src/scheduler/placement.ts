@@ -37,7 +37,7 @@ export interface MissInput {
   readonly serviceMs: number | undefined;
   /** Moving average of launch to ready. */
   readonly coldStartMs: number;
-  /** Since the launch of the pod that has been on its way for longest; 0: none is. */
+  /** For how long the pods that are on their way have been so, on average; 0: none is. */
   readonly comingForMs: number;
   readonly generic: GenericPods;
 }
@@ -101,8 +101,8 @@ export function lackingPods(m: MissInput): number {
   return Math.max(0, Math.ceil(lacking / m.slotsPerPod));
 }
 
-/** A pod that is on its way for longer says something of itself, not of what starts take. */
-const SLOW_START_MS = 2_000;
+/** Pods that are on their way for longer say something of themselves, not of what starts take. */
+const SLOW_START_MS = 10_000;
 
 function wantedSlots(m: MissInput): number {
   if (m.queued === 0) return 0;

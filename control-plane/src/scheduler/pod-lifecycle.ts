@@ -152,10 +152,10 @@ export class PodLifecycle implements PodOwner {
     this.killed.delete(podId);
   }
 
-  /** Since the launch of the pod that has been on its way for longest; 0: none is. */
-  comingForMs({ coming }: FunctionState): number {
-    const [oldest] = coming;
-    return oldest === undefined ? 0 : Math.max(0, this.wallClock() - oldest.launchedAt);
+  /** For how long the pods that are on their way have been so, on average; 0: none is. */
+  comingForMs({ comingPods, comingLaunchedAt }: FunctionState): number {
+    if (comingPods === 0) return 0;
+    return Math.max(0, this.wallClock() - comingLaunchedAt / comingPods);
   }
 
   retire(fn: FunctionState, count: number, idleMs: number): void {
@@ -414,8 +414,7 @@ export class PodLifecycle implements PodOwner {
     if (serves !== served) fn.servingSlots += serves ? pod.capacity : -pod.capacity;
     if (comes !== came) {
       fn.comingPods += comes ? 1 : -1;
-      if (comes) fn.coming.add(pod);
-      else fn.coming.delete(pod);
+      fn.comingLaunchedAt += comes ? pod.launchedAt : -pod.launchedAt;
     }
     const was = served || came;
     const is = serves || comes;

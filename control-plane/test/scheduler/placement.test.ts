@@ -71,9 +71,9 @@ const table: [
     { kind: 'wait' },
   ],
   [
-    'one that does not come at all is no measure',
+    'pods that do not come at all are no measure',
     {
-      queued: 200,
+      queued: 1_000,
       comingSlots: 4,
       poolPods: 5,
       servingSlots: 1,

@@ -27,7 +27,7 @@ import { HighWater, LoadWindow } from './windows.ts';
 const PANIC_THRESHOLD = 2;
 
 /** Growth of up to so many times what the load needs is taken to have been for that load. */
-const EXPLAINED = 1.5;
+const EXPLAINED = 2;
 /** Standard deviations that are taken for chance. */
 const CHANCE = 2;
 
@@ -148,16 +148,22 @@ export function decideSize(
     targetUtilization: settings.targetUtilization,
     maxPods: settings.maxReplicas,
   };
-  const panic = podsFor({ ...staffing, load: loads.panic });
-  const panicPods = panicking(state, sample, settings, panic);
-  const estimated = podsFor({ ...staffing, load });
+  const panic = podsFor({ ...staffing, load: loads.panic, targetUtilization: 1 });
+  // A load that has just risen is served without room to spare: misses see to what waits, and what stays becomes stable.
+  const estimated = Math.max(
+    podsFor({ ...staffing, load: Math.min(load, loads.stable) }),
+    podsFor({ ...staffing, load, targetUtilization: 1 }),
+  );
+  // At the border between two sizes chance alone would launch and retire the same pod for ever.
+  const wobble = Math.sqrt(load * chanceOf(sample, settings.stableWindowMs));
+  const enough = podsFor({ ...staffing, load: load + wobble });
+  const size = Math.max(estimated, enough);
+  const panicPods = panicking(state, sample, settings, panic, size);
   const needed = panicPods > 0 ? Math.max(estimated, panic) : estimated;
   state.wanted.record(now, needed, Math.max(settings.stableWindowMs, settings.scaleDownDelayMs));
   state.grown.record(now, grown, settings.stableWindowMs);
-  // At the border between two sizes chance alone would launch and retire the same pod for ever.
-  const wobble = Math.sqrt(load * chanceOf(sample, settings.stableWindowMs));
   const lately = Math.max(
-    podsFor({ ...staffing, load: load + wobble }),
+    enough,
     state.wanted.highest(now, settings.scaleDownDelayMs),
     grownLately(state, settings, now),
     panicPods,
@@ -288,13 +294,15 @@ function panicking(
   { now, ready }: SizingSample,
   { stableWindowMs }: SizingSettings,
   panic: number,
+  size: number,
 ): number {
   const { panic: before } = state;
   const held = before !== undefined && now < before.until ? before.pods : 0;
   if (panic > 1 && panic >= PANIC_THRESHOLD * Math.max(1, ready)) {
-    state.panic = { until: now + stableWindowMs, pods: Math.max(held, panic) };
+    state.panic = { until: now + stableWindowMs, pods: Math.max(held, panic, size) };
   } else if (held > 0 && before !== undefined) {
-    if (panic > held) state.panic = { until: before.until, pods: panic };
+    const pods = Math.max(held, panic, size);
+    if (pods > held) state.panic = { until: before.until, pods };
   } else {
     state.panic = undefined;
   }
