@@ -29,6 +29,3 @@ export const LOG_LINE_BYTES = 32;
 
 /** An error message or log line that crosses the link; the rest is cut by the sender. */
 export const MAX_TEXT_CHARS = 16_384;
-
-/** What `keepAliveMs` is where a manifest does not say: who sets another has said how long. */
-export const DEFAULT_KEEP_ALIVE_MS = 300_000;

@@ -28,6 +28,7 @@ t.test('a function that says only what it must has every default', async (t) => 
         overflow: 4,
         overflowKind: 'Job',
         keepAliveMs: 300_000,
+        scaling: { targetUtilization: 80, stableWindowMs: 60_000, scaleDownDelayMs: 60_000 },
         startupTimeoutMs: 30_000,
         timeoutMs: 30_000,
         deadlineMs: 3_600_000,

@@ -111,6 +111,7 @@ t.test('slow readers', async (t) => {
     const notes = simmer.gate();
     const path = `/?mib=8&notes=${encodeURIComponent(notes)}`;
     peer.send({ type: 'request', id: 1, function: 'maker', method: 'GET', path });
+    await eventually('it comes', () => peer.bytes > 0);
     await settled('no more comes', () => peer.bytes);
     t.equal(peer.bytes, 262_144);
     t.ok(simmer.runs(notes).length <= 2, 'and little more is made');

@@ -1,6 +1,6 @@
 /** The spec of a `Function`. */
 import { Type } from 'typebox';
-import { DEFAULT_KEEP_ALIVE_MS } from '../limits.ts';
+import { DEFAULT_KEEP_ALIVE_MS } from '../keep-alive.ts';
 import { NAME_PATTERN } from '../names.ts';
 import { MAX_RETRIES, RETRY_CAUSES } from '../retry.ts';
 import { closed, jsonSchema, maxReplicas, replicas } from './common.ts';

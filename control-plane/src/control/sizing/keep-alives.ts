@@ -5,7 +5,7 @@
  *  K1. A function has the policy that its manifest names; another one begins anew.
  *  K2. Whatever its own policy, every function is weighed by how often it is called where there is a budget.
  */
-import { DEFAULT_KEEP_ALIVE_MS } from '@simmer/protocol/limits';
+import { DEFAULT_KEEP_ALIVE_MS } from '@simmer/protocol/keep-alive';
 import type { Pool } from '../pools/pool.ts';
 import { quantityOf } from '../pools/quantity.ts';
 import { fixedKeepAlive } from './keep-alive/fixed.ts';
