@@ -126,6 +126,52 @@ t.test(
   },
 );
 
+t.test(
+  'killed between claim and mark: whom the pod served is not known, and it ends',
+  async (t) => {
+    const { system, tenant } = simmer;
+    const role = await get(tenant, 'role', 'simmer-functions');
+    const rules = role['rules'] as { resources: string[]; verbs: string[] }[];
+    const replace = (value: object) =>
+      kubectl(
+        ...['patch', 'role', 'simmer-functions', '-n', tenant, '--type=json', '-p'],
+        JSON.stringify([{ op: 'replace', path: '/rules', value }]),
+      );
+    // So that there is no mark, however long it takes.
+    await replace(
+      rules.map((rule) =>
+        rule.resources.includes('pods')
+          ? { ...rule, verbs: rule.verbs.filter((verb) => verb !== 'patch') }
+          : rule,
+      ),
+    );
+    await applyFunction(simmer, 'unmarked', { source: { inline: SHOWS } });
+    await ready(2);
+    await until('it fits', async () => (await warmPools('unmarked'))?.pools.length === 1);
+    const { body } = await invoke(simmer, 'unmarked', {});
+    const { pod } = body.output;
+    const generic = await running(GENERIC);
+    t.ok(
+      generic.some(({ metadata }) => metadata.name === pod),
+      'it looks generic',
+    );
+    await kubectl('delete', 'pod', '--all', '-n', system, '--grace-period=0', '--force');
+    await kubectl('rollout', 'status', '-n', system, 'deployment/simmer', '--timeout=120s');
+    await until('it is ended', async () => {
+      const pods = await list(tenant, 'pods', 'simmer.dev/pod-id');
+      return !pods.some(
+        ({ metadata, status }) => metadata.name === pod && status.phase === 'Running',
+      );
+    });
+    await replace(rules);
+    const again = await until('an answer', async () => {
+      const given = await invoke(simmer, 'unmarked', {}).catch(() => undefined);
+      return given?.status === 200 && given;
+    });
+    t.not(again.body.output.pod, pod);
+  },
+);
+
 t.test('a function that it does not fit says why', async (t) => {
   await apply(
     simmer.tenant,
