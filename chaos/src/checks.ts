@@ -22,6 +22,7 @@ import {
   lostIsMadeGood,
   neverTwoAtOnce,
   nothingBeyondTheAnswer,
+  podsWereClaimed,
   ranOnce,
 } from './checks/what-ran.ts';
 import {
@@ -55,6 +56,7 @@ export function check(evidence: Evidence): Check[] {
     keysGiveOneAnswer(e),
     keysAreOfOneRequest(e),
     neverTwoAtOnce(e),
+    podsWereClaimed(e),
     nothingIsLeft(e),
     booksAddUp(e),
     memoryIsBack(e),

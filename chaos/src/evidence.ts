@@ -125,6 +125,8 @@ export interface Evidence {
   /** Process ids of the pods that Simmer gave up by itself: one handler held on, and what else ran there was lost. */
   readonly givenUp: readonly number[];
   readonly books: Books;
+  /** Attempts whose pod was claimed of the WarmPool for them. */
+  readonly claims: number;
   /** Resident memory of the control plane, bytes: before the faults, after them, and the most between. */
   readonly memory: { readonly before: number; readonly after: number; readonly peak: number };
   /** Bytes that came to clients unasked, by op that they followed. */

@@ -109,6 +109,7 @@ async function run(server: Server): Promise<Evidence> {
     return processes.running.every((pid) => processes.listed.includes(pid));
   });
   const books = await server.books();
+  const claims = await server.claims();
 
   server.stop();
   const exit = await Promise.race([server.exited, delay(EXIT_MS, 'nothing', { ref: false })]);
@@ -132,6 +133,7 @@ async function run(server: Server): Promise<Evidence> {
       shots: faults.shots,
       givenUp,
       books,
+      claims,
       memory: { before, after, peak },
       processes,
       exit,

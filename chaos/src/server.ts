@@ -1,6 +1,6 @@
 /** The control plane under test: the real one as a child process, its pods, its log, its memory. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -37,6 +37,12 @@ const SPINS = {
   retry: { maxRetries: MAX_RETRIES, baseDelayMs: 0, maxDelayMs: 0 },
 };
 
+/** Pods of it become functions': what they are given they take with them. Small enough to be empty at times. */
+const WARM_POOL = 'warm';
+const CODE = 'code';
+/** Pools shrink and grow within the run. */
+const SCALING = { stableWindowMs: 6_000, scaleDownDelayMs: 1_000 };
+
 export type LogLine = Readonly<Record<string, unknown>>;
 
 export class Server {
@@ -44,6 +50,7 @@ export class Server {
   readonly exited: Promise<number | string>;
   port = 0;
   private managementPort = 0;
+  private podPort = 0;
   private readonly functions: string;
   private readonly child: ChildProcess;
   private readonly lines: LogLine[] = [];
@@ -54,8 +61,9 @@ export class Server {
     this.functions = join(folder, 'functions');
     this.ledger = join(folder, 'ledger');
     mkdirSync(this.ledger, { recursive: true });
-    cpSync(HANDLERS, this.functions, { recursive: true });
+    cpSync(HANDLERS, join(this.functions, CODE), { recursive: true });
     for (const name of FUNCTIONS) this.writeManifest(name, {});
+    this.write('pool', 'WarmPool', WARM_POOL, { minReplicas: 2, maxReplicas: 8 });
     this.child = spawn(
       process.execPath,
       [
@@ -94,6 +102,7 @@ export class Server {
       if (serving !== undefined) {
         server.port = serving['port'] as number;
         server.managementPort = serving['managementPort'] as number;
+        server.podPort = serving['podPort'] as number;
         const ready = await fetch(`http://127.0.0.1:${server.managementPort}/readyz`);
         if (ready.ok) return server;
       }
@@ -127,34 +136,38 @@ export class Server {
   // ---- functions ---------------------------------------------------------------------------------------------------
 
   private writeManifest(name: FunctionName, more: Readonly<Record<string, unknown>>): void {
-    const spec = {
+    this.write(name, 'Function', name, {
       handler: name === 'streams' ? 'streams.mjs' : 'worker.mjs',
+      source: { folder: CODE },
       env: [{ name: 'CHAOS_LEDGER', value: this.ledger }],
-      ...{ minReplicas: 1, maxReplicas: 3, overflow: 1, concurrency: 6, keepAliveMs: 5_000 },
+      ...{ maxReplicas: 3, overflow: 1, concurrency: 6, keepAliveMs: 5_000, scaling: SCALING },
+      // One has no pods but those that it claims.
+      minReplicas: name === 'flaky' ? 0 : 1,
       ...{ timeoutMs: TIMEOUT_MS, deadlineMs: 30_000, graceMs: 300 },
       queue: { maxLength: 60 },
       retry: { maxRetries: MAX_RETRIES, baseDelayMs: 40, maxDelayMs: MAX_DELAY_MS },
       ...(name === 'spins' && SPINS),
       ...more,
-    };
-    const manifest = {
-      apiVersion: 'simmer.dev/v1alpha1',
-      kind: 'Function',
-      metadata: { name },
-      spec,
-    };
+    });
+  }
+
+  private write(file: string, kind: string, name: string, spec: object): void {
+    const manifest = { apiVersion: 'simmer.dev/v1alpha1', kind, metadata: { name }, spec };
     // JSON is YAML.
-    writeFileSync(join(this.functions, `${name}.yaml`), JSON.stringify(manifest));
+    writeFileSync(join(this.functions, `${file}.yaml`), JSON.stringify(manifest));
   }
 
   change({ concurrency, minReplicas, code }: Change): void {
     this.version++;
     let handler = 'worker.mjs';
+    let folder = CODE;
     if (code) {
       handler = `worker-${this.version}.mjs`;
-      cpSync(join(this.functions, 'worker.mjs'), join(this.functions, handler));
+      folder = `${CODE}-${this.version}`;
+      cpSync(HANDLERS, join(this.functions, folder), { recursive: true });
+      renameSync(join(this.functions, folder, 'worker.mjs'), join(this.functions, folder, handler));
     }
-    this.writeManifest('changing', { concurrency, minReplicas, handler });
+    this.writeManifest('changing', { concurrency, minReplicas, handler, source: { folder } });
   }
 
   // ---- what it is --------------------------------------------------------------------------------------------------
@@ -168,7 +181,7 @@ export class Server {
   /** Process ids of the pods that it tells of. */
   async listedPods(): Promise<number[]> {
     const pids: number[] = [];
-    for (const name of FUNCTIONS) {
+    for (const name of [...FUNCTIONS, `${WARM_POOL}?kind=WarmPool`]) {
       const answer = await fetch(`http://127.0.0.1:${this.port}/v1/pools/${name}`);
       const { pods } = (await answer.json()) as { pods: { label: string | null }[] };
       for (const { label } of pods) if (label !== null) pids.push(Number(label));
@@ -194,12 +207,7 @@ export class Server {
   }
 
   async books(): Promise<Books> {
-    const page = await (await fetch(`http://127.0.0.1:${this.managementPort}/metrics`)).text();
-    const sum = (name: string): number =>
-      page
-        .split('\n')
-        .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
-        .reduce((all, line) => all + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+    const sum = await this.metrics();
     return {
       accepted: sum('simmer_accepted_total'),
       ended: sum('simmer_ended_total'),
@@ -211,11 +219,28 @@ export class Server {
     };
   }
 
+  /** Attempts that came by their pod because it was claimed of the WarmPool. */
+  async claims(): Promise<number> {
+    return (await this.metrics())('simmer_placements_total', 'kind="generic"');
+  }
+
+  /** Gives the sum of a metric's values, of those with `label` in their labels. */
+  private async metrics(): Promise<(name: string, label?: string) => number> {
+    const page = await (await fetch(`http://127.0.0.1:${this.managementPort}/metrics`)).text();
+    return (name, label = '') =>
+      page
+        .split('\n')
+        .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+        .filter((line) => line.includes(label))
+        .reduce((all, line) => all + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+  }
+
   /** Whether a process of this id is one of its pods: ids are used again, by other control planes' pods as well. */
   isPod(pid: number): boolean {
     if (parentOf(pid) === undefined) return false;
     try {
-      return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`CHAOS_LEDGER=${this.ledger}\0`);
+      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
+      return environment.includes(`SIMMER_ADDRESS=ws://127.0.0.1:${this.podPort}\0`);
     } catch {
       return false;
     }

@@ -222,6 +222,7 @@ const ADD_UP = 'accepted = queued + running + waiting + ended';
 sees('one that still runs', { books: { ...GOOD.books, ended: 6, running: 1 } }, LEFT);
 sees('bytes that are held', { books: { ...GOOD.books, heldBytes: 1 } }, LEFT);
 sees('one that was counted twice', { books: { ...GOOD.books, ended: 8 } }, ADD_UP);
+sees('a WarmPool that nobody used', { claims: 0 }, 'pods of the WarmPool');
 sees('memory that stays', { memory: { before: 100, after: 151, peak: 200 } }, 'memory is back');
 sees(
   'a process that is not listed',

@@ -93,6 +93,7 @@ export const GOOD: Evidence = {
   ],
   shots: [{ kind: 'kill', pid: 200, at: 150 }],
   givenUp: [],
+  claims: 1,
   books: { accepted: 7, ended: 7, queued: 0, running: 0, waiting: 0, heldBytes: 0, callbacks: 0 },
   memory: { before: 100, after: 120, peak: 200 },
   unasked: [],

@@ -122,3 +122,12 @@ export function neverTwoAtOnce(e: Indexed): Check {
     return `${one.op} ${one.executionId}: attempt ${one.attempt} (pod ${one.pid}) still ran for ${ms} ms beside attempt ${next.attempt}`;
   });
 }
+
+/** So that what is checked is checked of claimed pods, too. */
+export function podsWereClaimed({ all }: Indexed): Check {
+  return {
+    name: `pods of the WarmPool became functions' (${all.claims} attempts)`,
+    looked: 1,
+    violations: all.claims > 0 ? [] : ['none did'],
+  };
+}
