@@ -12,7 +12,7 @@
  *     idle times may add to that, but take nothing from it.
  *
  * Other than in the paper, percentiles are only the bounds: within them a pod is kept for those minutes that are worth their
- * idle time (docs/adr/0014-keep-alive-weighs-calls-against-idle-time.md). One call in n that finds a pod is worth `hitShare` of an
+ * idle time (docs/adr/0012-keep-alive-weighs-calls-against-idle-time.md). One call in n that finds a pod is worth `hitShare` of an
  * nth of the function's time with a pod that idles. So a function whose calls come in spells has pods for a while after each
  * call, one with a rhythm just before the next, and one that has both, both.
  */
