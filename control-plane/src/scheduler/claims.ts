@@ -68,6 +68,13 @@ export class Claims {
     for (const pool of this.poolsOf(fn)) pool.askers.delete(fn);
   }
 
+  /** How many functions wait for pods of the pools that fit. */
+  crowd(fn: FunctionState): number {
+    let most = 0;
+    for (const pool of this.poolsOf(fn)) most = Math.max(most, pool.askers.size);
+    return most;
+  }
+
   /** Takes up to `count` idle pods for it, and orders `launch` more of the pools: what `ask` said there was. */
   claim(fn: FunctionState, count: number, launch: number): void {
     let pods = count;

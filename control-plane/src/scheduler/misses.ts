@@ -15,6 +15,11 @@ import type { Scheduler } from './scheduler.ts';
  * start, so that changing one's mind costs little beside it.
  */
 const RECHECK_MS = 50;
+/**
+ * Functions that wait for the same WarmPool and are looked at within RECHECK_MS: of more, each is looked at less often, or thousands
+ * of looks would hold up what runs. When a pod comes, those whose turn it is are looked at anyway.
+ */
+const MAX_CROWD = 100;
 /** The control thread's word comes within a turn or two of both loops; that it never comes is to hold up nobody for long. */
 const CLAIM_HOLD_MS = 1_000;
 
@@ -41,10 +46,12 @@ export class Misses {
       this.scheduler.claims.withdraw(fn);
       return undefined;
     }
-    const { wheel } = this.scheduler;
-    if (fn.timerBucket === -1) wheel.set(fn, now + RECHECK_MS);
+    const { wheel, claims } = this.scheduler;
+    if (fn.timerBucket === -1) {
+      const turns = Math.ceil(claims.crowd(fn) / MAX_CROWD);
+      wheel.set(fn, now + RECHECK_MS * Math.max(1, turns));
+    }
     if (this.failIfHopeless(fn, now)) return undefined;
-    const { claims } = this.scheduler;
     const { spec } = fn.record;
     const closed = fn.deleted || this.scheduler.handingOver;
     const input = {

@@ -145,6 +145,21 @@ t.test('a turn is waited for, for half of the time that the caller gives', async
   t.equal(warm.orderedPods, 0);
 });
 
+t.test('of a crowd that waits only so many are looked at in a while', async (t) => {
+  const { h, fn } = setUp({ pods: 1, max: 1 });
+  for (let i = 0; i < 1_000; i++) h.call(fn(`f${i}`, { overflow: 0 }), { budgetMs: 60_000 });
+  const { claims } = h.core.scheduler;
+  const ask = claims.ask.bind(claims);
+  let looks = 0;
+  claims.ask = (...args) => {
+    looks++;
+    return ask(...args);
+  };
+  for (let i = 0; i < 20; i++) h.advance(100);
+  t.ok(looks <= 5_000, `a hundred every 50 ms, and not a thousand: ${looks} in 2 s`);
+  t.ok(looks >= 999, 'but everybody at times');
+});
+
 t.test('of two pools that are full only one makes way', async (t) => {
   const h = new Harness();
   const pools = ['p', 'q'].map((name) => h.defineWarmPool(name, 1));
