@@ -16,6 +16,22 @@ const codeOf = (answer: string) =>
   `export default () => '${answer}';\n//${randomBytes(600_000).toString('hex')}`;
 const output = async () => (await invoke(simmer, 'uploaded', {})).body?.output;
 
+t.test('a manifest that is applied may name code that is to come', async (t) => {
+  const code = codeOf('later');
+  const bundle = `sha256:${createHash('sha256').update(code).digest('hex')}`;
+  const path = `/v1/functions/${simmer.name('late')}`;
+  const first = await send(simmer, 'PUT', `${path}?wait=5`, { spec: { source: { bundle } } });
+  t.equal(first.status, 422);
+  t.match(first.body, { code: 'function_not_ready', detail: /not in the store of code/ });
+  await until('its status says so', async () => {
+    const object = await get(simmer.tenant, 'function.simmer.dev', 'late');
+    return JSON.stringify(object['status'] ?? {}).includes('not in the store of code');
+  });
+  const answer = await send(simmer, 'PUT', `${path}/code?wait=30`, code, MODULE);
+  t.equal(answer.status, 200, JSON.stringify(answer.body));
+  t.match((await invoke(simmer, 'late', {})).body, { output: 'later' });
+});
+
 t.test('it serves when it is answered, and after the control plane was lost', async (t) => {
   const path = `/v1/functions/${simmer.name('uploaded')}`;
   const spec = { minReplicas: 1, source: { inline: "export default () => 'inline';" } };
@@ -58,20 +74,4 @@ t.test('it serves when it is answered, and after the control plane was lost', as
     ...gone,
   );
   await until('a new pod serves it', async () => (await output().catch(() => undefined)) === 'one');
-});
-
-t.test('a manifest that is applied may name code that is to come', async (t) => {
-  const code = codeOf('later');
-  const bundle = `sha256:${createHash('sha256').update(code).digest('hex')}`;
-  const path = `/v1/functions/${simmer.name('late')}`;
-  const first = await send(simmer, 'PUT', `${path}?wait=5`, { spec: { source: { bundle } } });
-  t.equal(first.status, 422);
-  t.match(first.body, { code: 'function_not_ready', detail: /not in the store of code/ });
-  await until('its status says so', async () => {
-    const object = await get(simmer.tenant, 'function.simmer.dev', 'late');
-    return JSON.stringify(object['status'] ?? {}).includes('not in the store of code');
-  });
-  const answer = await send(simmer, 'PUT', `${path}/code?wait=30`, code, MODULE);
-  t.equal(answer.status, 200, JSON.stringify(answer.body));
-  t.match((await invoke(simmer, 'late', {})).body, { output: 'later' });
 });

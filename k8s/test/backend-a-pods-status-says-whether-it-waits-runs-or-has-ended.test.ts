@@ -46,6 +46,12 @@ t.test('what keeps it from starting has a name, and hope or none', async (t) => 
     ['ErrImagePull', 'pull access denied', 'ImagePullFailed', true],
     ['InvalidImageName', "couldn't parse image name", 'ImagePullFailed', true],
     ['CreateContainerConfigError', 'secret "s" not found', 'ContainerRefused', true],
+    [
+      'CreateContainerConfigError',
+      'failed to sync secret cache: timed out waiting for the condition',
+      'ContainerRefused',
+      false,
+    ],
   ] as const) {
     const stuck = { code, message, hopeless };
     t.strictSame(waiting(reason, message), { name: 'starting', stuck }, `${reason}: ${message}`);

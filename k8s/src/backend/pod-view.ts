@@ -184,6 +184,8 @@ const CONTAINER_REASONS: ReadonlySet<string> = new Set([
   'PreStartHookError',
 ]);
 const HOPELESS_REASONS: ReadonlySet<string> = new Set(['InvalidImageName', 'ErrImageNeverPull']);
+/** The kubelet has not read the pod's Secrets and ConfigMaps yet; it tries again. */
+const NOT_YET_READ = /failed to sync \w+ cache|timed out/i;
 /** A registry that answers so will not answer otherwise soon; one that does not answer may. */
 const IMAGE_REFUSED =
   /not found|manifest unknown|name unknown|denied|unauthorized|authentication required|invalid reference|no match for platform/i;
@@ -199,7 +201,7 @@ function stuckOf(
     return { code: 'ImagePullFailed', message, hopeless };
   }
   if (CONTAINER_REASONS.has(reason)) {
-    return { code: 'ContainerRefused', message, hopeless: true };
+    return { code: 'ContainerRefused', message, hopeless: !NOT_YET_READ.test(message) };
   }
   const unscheduled = conditionOf(status, 'PodScheduled', 'False');
   if (unscheduled?.reason === 'Unschedulable') {

@@ -88,7 +88,7 @@ else {
   });
 
   t.test('a Secret of the function that is missing; and root, which is refused', async (t) => {
-    const { backend, namespace, told } = await setUp(t);
+    const { backend, namespace, told, of } = await setUp(t);
     const env = [{ name: 'A', valueFrom: { secretKeyRef: { name: 'mine', key: 'k' } } }];
     const request = requestIn(namespace, 'no-secret', { spec: nodeSpec({ env }) });
     await backend.launch(request);
@@ -100,7 +100,11 @@ else {
     const { runAsUser: _, ...rootly } = template ?? { readOnlyRootFilesystem: false };
     const root = requestIn(namespace, 'root', { spec: { ...rest, template: rootly } });
     await backend.launch(root);
-    t.match(await told(root.podId, 'stuck'), { reason: /runAsNonRoot/, hopeless: true });
+    // Before it may say that the kubelet has not read what the pod needs.
+    const refused = await until('it is refused', async () =>
+      of(root.podId).find((e) => e.type === 'stuck' && e.reason.includes('runAsNonRoot')),
+    );
+    t.match(refused, { hopeless: true });
   });
 
   t.test('a volume that cannot be mounted', async (t) => {
