@@ -24,7 +24,7 @@ t.test('a key is made, stands in the file as a hash, and goes', async (t) => {
   const key = made.out.trim();
   t.match(key, /^smr_[a-z0-9]+_[\w-]{43}$/);
   const text = readFileSync(file, 'utf8');
-  t.notOk(text.includes(key.split('_').at(-1) as string), 'the secret is not in the file');
+  t.notOk(text.includes(key.slice(-43)), 'the secret is not in the file');
   t.equal(statSync(file).mode & 0o777, 0o600, 'only its owner reads it');
   const { pepper, keys: entries } = JSON.parse(text);
   t.match(entries, [{ scopes: ['invoke', 'read'], functions: ['default/*'] }]);
