@@ -45,6 +45,12 @@ export function copyOf(chunk: ArrayBuffer): Uint8Array {
   return body;
 }
 
+/** ES2024, which Node has and the types of ES2023 do not. */
+const Growable = SharedArrayBuffer as unknown as new (
+  bytes: number,
+  options: { maxByteLength: number },
+) => SharedArrayBuffer & { grow(bytes: number): void };
+
 /**
  * A large body that goes to the other thread: straight into memory that both share, which grows as it comes, so that it is neither joined
  * nor copied here. What a client announces and does not send costs nothing.
@@ -55,31 +61,17 @@ export function collectShared(
   max: number,
   done: (body: Uint8Array | undefined) => void,
 ): void {
-  if (declared > max) {
-    done(undefined);
-    return;
-  }
-  // ES2024, which Node has and the types of ES2023 do not.
-  const Growable = SharedArrayBuffer as unknown as new (
-    bytes: number,
-    options: { maxByteLength: number },
-  ) => SharedArrayBuffer & { grow(bytes: number): void };
-  const memory = new Growable(0, { maxByteLength: max });
+  let memory: InstanceType<typeof Growable> | undefined;
   let length = 0;
-  let finished = false;
-  res.onData((chunk, isLast) => {
-    if (finished) return;
+  const take = (chunk: ArrayBuffer, isLast: boolean) => {
+    memory ??= new Growable(0, { maxByteLength: max });
     const end = length + chunk.byteLength;
-    finished = isLast || end > max;
-    if (end > max) {
-      done(undefined);
-      return;
-    }
     if (end > memory.byteLength) memory.grow(Math.min(max, end + GROWTH_BYTES));
     new Uint8Array(memory, length, chunk.byteLength).set(new Uint8Array(chunk));
     length = end;
-    if (isLast) done(new Uint8Array(memory, 0, length));
-  });
+    return isLast ? new Uint8Array(memory, 0, length) : undefined;
+  };
+  takeWithin(res, declared, max, take, done);
 }
 
 /** Calls back once: with the whole body, or undefined where it is over `max`; never where the client goes before. */
@@ -89,21 +81,34 @@ export function collect(
   max: number,
   done: (body: Uint8Array | undefined) => void,
 ): void {
+  const body = new RequestBody(undefined);
+  takeWithin(res, declared, max, (chunk, isLast) => body.add(chunk, isLast), done);
+}
+
+/** Hands on what comes, within `max`; `take` gives the whole with its last piece. */
+function takeWithin(
+  res: HttpResponse,
+  declared: number,
+  max: number,
+  take: (chunk: ArrayBuffer, isLast: boolean) => Uint8Array | undefined,
+  done: (body: Uint8Array | undefined) => void,
+): void {
   // What is read no further is dropped by uWebSockets.js once the answer is there.
   if (declared > max) {
     done(undefined);
     return;
   }
-  const body = new RequestBody(undefined);
+  let length = 0;
   let finished = false;
   res.onData((chunk, isLast) => {
     if (finished) return;
-    finished = isLast || body.length + chunk.byteLength > max;
-    if (body.length + chunk.byteLength > max) {
+    length += chunk.byteLength;
+    finished = isLast || length > max;
+    if (length > max) {
       done(undefined);
       return;
     }
-    const whole = body.add(chunk, isLast);
+    const whole = take(chunk, isLast);
     if (whole !== undefined) done(whole);
   });
 }
