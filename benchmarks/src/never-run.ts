@@ -2,12 +2,14 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'undici';
+import { type Finding, fact } from './results.ts';
+import { quantile } from './stats.ts';
 
 const BUNDLE_BYTES = 51_200;
 const VARIABLES = 20;
 export const NEW_PER_SECOND = 2;
 /** Of the first result on a pool of POOL_PODS. */
-export const WANTED_MS = { p50: 15, p99: 40 } as const;
+const WANTED_MS = { p50: 15, p99: 40 } as const;
 export const POOL_PODS = 10;
 export const FUNCTIONS = 100;
 /** Of each kind that stands beside. */
@@ -120,4 +122,58 @@ export function orderOf(calls: readonly FirstCall[]): number {
     most = Math.max(most, asked - place);
   });
   return most;
+}
+
+/** How long the first results took. `placement`: how they are to be placed; `placed`: how many were. */
+export function firstResults(
+  label: string,
+  placement: string,
+  calls: readonly FirstCall[],
+  placed: number,
+): Finding[] {
+  const ms = calls.map((call) => call.ms);
+  const failed = calls.filter(({ status }) => status !== 200).length;
+  const note = `${calls.length} functions, ${NEW_PER_SECOND} a second, ${placed} placed so, ${failed} failed`;
+  return (['p50', 'p99'] as const).map((name) =>
+    fact(
+      'never-run functions',
+      `${label}, first result, ${name}`,
+      'ms',
+      quantile(ms, name === 'p50' ? 0.5 : 0.99),
+      {
+        ...(placement === 'generic' && { limit: { op: '<=', value: WANTED_MS[name] } }),
+        note,
+      },
+    ),
+  );
+}
+
+/** Of a GET of the base path, as JSON. @throws when it is no success. */
+export type Get = <T>(path: string) => Promise<T>;
+
+export function getFrom(address: string): Get {
+  return async <T>(path: string): Promise<T> => {
+    const response = await fetch(`${address}${path}`);
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return (await response.json()) as T;
+  };
+}
+
+export async function hasPods(get: Get, pool: string, pods: number): Promise<boolean> {
+  const { ready } = await get<{ ready: number }>(`/v1/pools/${pool}?kind=WarmPool`);
+  return ready >= pods;
+}
+
+/** Attempts of these functions that were placed so. */
+export async function placements(
+  get: Get,
+  names: readonly string[],
+  kind: string,
+): Promise<number> {
+  let sum = 0;
+  for (const name of names) {
+    const pool = await get<{ placements: Record<string, number> }>(`/v1/pools/${name}`);
+    sum += pool.placements[kind] ?? 0;
+  }
+  return sum;
 }

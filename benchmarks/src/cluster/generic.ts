@@ -6,16 +6,17 @@ import type { Installation } from '../../../k8s/e2e/support/installation.ts';
 import { apply, kubectl } from '../../../k8s/e2e/support/kubectl.ts';
 import {
   callsAtRate,
-  type FirstCall,
   FUNCTIONS,
   FUNCTIONS_BESIDE,
+  firstResults,
+  getFrom,
+  hasPods,
   NEW_PER_SECOND,
   ownCode,
   POOL_PODS,
-  WANTED_MS,
+  placements,
 } from '../never-run.ts';
-import { type Finding, fact } from '../results.ts';
-import { quantile } from '../stats.ts';
+import type { Finding } from '../results.ts';
 import { type ClusterScenario, eventually, fn, invokePath, settled } from './context.ts';
 
 const QUICK_FUNCTIONS = 20;
@@ -94,14 +95,18 @@ export const generic: ClusterScenario = {
           await apply(tenant, fn(name, spec));
         }
         await known(simmer, names);
-        await poolIsFull(simmer);
+        const get = getFrom(simmer.address);
+        await eventually('the pool has its pods', () => hasPods(get, simmer.name(POOL), POOL_PODS));
         const calls = await callsAtRate(
           Number(new URL(simmer.address).port),
           names.map((name) => invokePath(simmer, name)),
           NEW_PER_SECOND,
           way.placement === 'job',
         );
-        findings.push(...judge(way, calls, await placements(simmer, names, way.placement)));
+        const { label, placement } = way;
+        const urlNames = names.map((name) => simmer.name(name));
+        const placed = await placements(get, urlNames, placement);
+        findings.push(...firstResults(label, placement, calls, placed));
         await kubectl('delete', 'functions.simmer.dev', '-n', tenant, '--wait=false', ...names);
         await settled(context.api, tenant, MAX_PODS);
       }
@@ -113,24 +118,6 @@ export const generic: ClusterScenario = {
   },
 };
 
-function judge(way: Way, calls: readonly FirstCall[], placed: number): Finding[] {
-  const ms = calls.map((call) => call.ms);
-  const failed = calls.filter(({ status }) => status !== 200).length;
-  const note = `${calls.length} functions, ${placed} placed so, ${failed} failed; ${NEW_PER_SECOND} a second`;
-  return (['p50', 'p99'] as const).map((name) =>
-    fact(
-      'never-run functions',
-      `${way.label}, first result, ${name}`,
-      'ms',
-      quantile(ms, name === 'p50' ? 0.5 : 0.99),
-      {
-        ...(way.placement === 'generic' && { limit: { op: '<=', value: WANTED_MS[name] } }),
-        note,
-      },
-    ),
-  );
-}
-
 /** All can be called. */
 async function known(simmer: Installation, names: readonly string[]): Promise<void> {
   for (const name of names) {
@@ -140,29 +127,4 @@ async function known(simmer: Installation, names: readonly string[]): Promise<vo
       return response.ok || undefined;
     });
   }
-}
-
-async function poolIsFull(simmer: Installation): Promise<void> {
-  await eventually('the pool has its pods', async () => {
-    const { ready } = await pool<{ ready: number }>(simmer, `${POOL}`, '?kind=WarmPool');
-    return ready >= POOL_PODS || undefined;
-  });
-}
-
-async function placements(
-  simmer: Installation,
-  names: readonly string[],
-  kind: string,
-): Promise<number> {
-  let sum = 0;
-  for (const name of names) {
-    const { placements: placed } = await pool<{ placements: Record<string, number> }>(simmer, name);
-    sum += placed[kind] ?? 0;
-  }
-  return sum;
-}
-
-async function pool<T>(simmer: Installation, name: string, query = ''): Promise<T> {
-  const response = await fetch(`${simmer.address}/v1/pools/${simmer.name(name)}${query}`);
-  return (await response.json()) as T;
 }

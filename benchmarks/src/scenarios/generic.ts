@@ -12,14 +12,16 @@ import { eventually } from '../child.ts';
 import {
   callInOrder,
   callsAtRate,
-  type FirstCall,
   FUNCTIONS,
   FUNCTIONS_BESIDE,
+  firstResults,
+  getFrom,
+  hasPods,
   NEW_PER_SECOND,
   orderOf,
   ownCode,
   POOL_PODS,
-  WANTED_MS,
+  placements,
 } from '../never-run.ts';
 import { type Finding, fact } from '../results.ts';
 import { quantile } from '../stats.ts';
@@ -37,7 +39,7 @@ export const generic: Scenario = {
   name: 'generic',
   inQuick: false,
   async run(context) {
-    return [...(await firstResults(context)), ...(await burst(context))];
+    return [...(await oneAfterTheOther(context)), ...(await burst(context))];
   },
 };
 
@@ -51,7 +53,7 @@ const WAYS = {
 } as const;
 type Way = keyof typeof WAYS;
 
-async function firstResults(context: Context): Promise<Finding[]> {
+async function oneAfterTheOther(context: Context): Promise<Finding[]> {
   const count = (way: Way) => (way === 'default' ? FUNCTIONS : FUNCTIONS_BESIDE);
   const ways = Object.keys(WAYS) as Way[];
   const functions = ways.flatMap((way) =>
@@ -75,30 +77,14 @@ async function firstResults(context: Context): Promise<Finding[]> {
         NEW_PER_SECOND,
         way === 'job',
       );
-      const placed = await placements(server, names, placement);
-      const limited = way === 'default';
-      found.push(...firstFindings(label, calls, placed, limited));
+      const get = getFrom(`http://127.0.0.1:${server.port}`);
+      const placed = await placements(get, names, placement);
+      found.push(...firstResults(label, placement, calls, placed));
     }
     return found;
   } finally {
     await server.stop();
   }
-}
-
-function firstFindings(
-  label: string,
-  calls: readonly FirstCall[],
-  placed: number,
-  limited: boolean,
-): Finding[] {
-  const ms = calls.map((call) => call.ms);
-  const failed = calls.filter((call) => call.status !== 200);
-  const figure = (name: string, at: number, limit: number) =>
-    fact('never-run functions', `${label}, first result, ${name}`, 'ms', quantile(ms, at), {
-      ...(limited && { limit: { op: '<=', value: limit } }),
-      note: `${calls.length} functions, ${placed} placed so, ${failed.length} failed`,
-    });
-  return [figure('p50', 0.5, WANTED_MS.p50), figure('p99', 0.99, WANTED_MS.p99)];
 }
 
 // ---- many at once ------------------------------------------------------------------------------------------------------
@@ -169,23 +155,10 @@ function functionOf(name: string, namespace: string, spec: object): ManifestSetu
 }
 
 async function poolIsFull(server: SimmerServer, pods: number): Promise<void> {
+  const get = getFrom(`http://127.0.0.1:${server.port}`);
   await eventually('the pool has its pods', async () => {
-    const { ready } = await get<{ ready: number }>(server, '/v1/pools/warm?kind=WarmPool');
-    return ready >= pods || undefined;
+    return (await hasPods(get, 'warm', pods)) || undefined;
   });
-}
-
-async function placements(
-  server: SimmerServer,
-  names: readonly string[],
-  kind: string,
-): Promise<number> {
-  let sum = 0;
-  for (const name of names) {
-    const pool = await get<{ placements: Record<string, number> }>(server, `/v1/pools/${name}`);
-    sum += pool.placements[kind] ?? 0;
-  }
-  return sum;
 }
 
 /** Pods that became ready for each, by its own count of first results. */
@@ -199,10 +172,4 @@ async function launchesOf(server: SimmerServer, names: readonly string[]): Promi
     );
     return Number(line.exec(text)?.[1] ?? Number.NaN);
   });
-}
-
-async function get<T>(server: SimmerServer, path: string): Promise<T> {
-  const response = await fetch(`http://127.0.0.1:${server.port}${path}`);
-  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
-  return (await response.json()) as T;
 }
