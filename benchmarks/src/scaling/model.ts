@@ -21,6 +21,7 @@ export const SETTINGS: SizingSettings = {
   minReplicas: 0,
   maxReplicas: 60,
   scaled: false,
+  claims: false,
   concurrency: 1,
   targetUtilization: 0.8,
   stableWindowMs: 60_000,

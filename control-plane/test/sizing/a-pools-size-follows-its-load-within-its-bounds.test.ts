@@ -16,6 +16,7 @@ const SETTINGS: SizingSettings = {
   minReplicas: 0,
   maxReplicas: 60,
   scaled: false,
+  claims: false,
   concurrency: 1,
   targetUtilization: 0.8,
   stableWindowMs: 60_000,
@@ -198,6 +199,8 @@ t.test('a pool shrinks only after its delay, and says why it is as large as it i
   t.match(last(floor), { desired: 30, decidedBy: 'minReplicas' });
   const scaled = decisions(load.slice(0, 100), { minReplicas: 30, scaled: true });
   t.match(last(scaled), { desired: 30, decidedBy: 'scale' });
+  const claims = decisions(load.slice(0, 100), { minReplicas: 3, claims: true });
+  t.match(last(claims), { desired: 25, ahead: 3 }, 'what is there is kept, and no more launched');
 });
 
 t.test('after the load, one pod until its keep-alive is over', async (t) => {

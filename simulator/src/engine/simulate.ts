@@ -122,6 +122,7 @@ function sized(
     minReplicas: 0,
     maxReplicas: 1_000,
     scaled: false,
+    claims: settings.reserve !== undefined,
     concurrency,
     targetUtilization,
     stableWindowMs,

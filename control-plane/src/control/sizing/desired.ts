@@ -18,6 +18,8 @@
  *  S5. While a function is called, or has been within its keep-alive, one pod at least stays of those that it has; once it has
  *      idled for longer, none but the minimum.
  *  S6. Nothing is launched to keep what there was: `ahead` is what load, the minimum and pre-warming ask for now.
+ *  S7. Where pods of a WarmPool can be claimed it is the minimum alone: what the function lacks a miss claims, in milliseconds, and
+ *      a pod that made way for others would come back beside the one that the next miss claims.
  */
 import { type IdlePlan, inPlan, type KeepAlive, type Traits } from './keep-alive/policy.ts';
 import { podsFor } from './staffing.ts';
@@ -37,6 +39,8 @@ export interface SizingSettings {
   readonly maxReplicas: number;
   /** Somebody scales the function from outside (/scale): then the minimum is theirs. */
   readonly scaled: boolean;
+  /** Its misses can claim pods of a WarmPool. */
+  readonly claims: boolean;
   readonly concurrency: number;
   readonly targetUtilization: number;
   readonly stableWindowMs: number;
@@ -200,7 +204,7 @@ export function decideSize(
   }
 
   return {
-    ...bounded(wanted, ahead, decidedBy, settings),
+    ...bounded(wanted, settings.claims ? 0 : ahead, decidedBy, settings), // S7
     idleMs,
     load: panicPods > 0 ? Math.max(load, loads.panic) : load,
     panicking: panicPods > 0,

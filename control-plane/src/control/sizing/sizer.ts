@@ -6,8 +6,6 @@
  *  Z1. Nothing is decided for a function whose counters are shared with others: its load is not known.
  *  Z2. A pool whose decision cannot have changed is not decided for again.
  *  Z3. What callers ordered of a WarmPool is on top of what it keeps ready: it will be claimed as soon as it is there.
- *  Z4. For a function that can claim pods of a WarmPool nothing is launched ahead: what it lacks a miss claims, in milliseconds, and
- *      a pod that made way for others would come back beside the one that the next miss claims.
  */
 import type { WarmPoolSettings } from '@simmer/protocol/warm-pool';
 import type { FunctionCounters } from '../../shared/counters.ts';
@@ -140,12 +138,7 @@ export class Sizer {
     Object.assign(known, { registered: pool.registered, at: now, arrivals, pods: live.length });
     const settings = settingsOf(pool);
     const decision = decideSize(known.state, sample, settings, this.keepAlives.of(pool));
-    const claims = pool.fit !== undefined && 'claim' in pool.fit;
-    const size: PoolSize = {
-      ...decision,
-      ahead: claims ? 0 : decision.ahead, // Z4
-      explain: () => explain(decision, settings),
-    };
+    const size: PoolSize = { ...decision, explain: () => explain(decision, settings) };
     pool.size = known.evicted ? evictedSize(pool) : size;
     pool.grown = 0;
     const { desired, ahead } = pool.size;
@@ -246,6 +239,7 @@ export function settingsOf(pool: Pool): SizingSettings {
   return {
     ...{ minReplicas, maxReplicas, concurrency },
     scaled: pool.registered.scaledBy !== undefined,
+    claims: pool.fit !== undefined && 'claim' in pool.fit,
     targetUtilization: scaling.targetUtilization / 100,
     stableWindowMs: scaling.stableWindowMs,
     scaleDownDelayMs: scaling.scaleDownDelayMs,
