@@ -1,11 +1,9 @@
 /** The keeper samples the counters that the scheduler writes; here the test writes them, and moves the clock. */
 import t from 'tap';
 import { desiredOf } from '../../src/control/pool-status.ts';
-import { PoolKeeper } from '../../src/control/pools/keeper.ts';
-import { CounterSlots } from '../../src/control/pools/slots.ts';
-import { allocateCounters, FunctionCounters } from '../../src/shared/counters.ts';
-import type { ToScheduler } from '../../src/shared/messages.ts';
-import { FakeClock, memoryLog, registered, ScriptedBackend, turn } from './fakes.ts';
+import type { PoolKeeper } from '../../src/control/pools/keeper.ts';
+import { FunctionCounters } from '../../src/shared/counters.ts';
+import { keeperWith, registered, turn } from './fakes.ts';
 
 function setUp(
   spec: Record<string, unknown>,
@@ -13,22 +11,9 @@ function setUp(
   namespaceIdleBytes = 0,
   others = 0,
 ) {
-  const clock = new FakeClock();
-  const backend = new ScriptedBackend();
-  const sent: ToScheduler[] = [];
-  const memory = allocateCounters(1 + others);
-  const keeper = new PoolKeeper({
-    config: {
-      ...{ maxConcurrentLaunches, maxConcurrentPodLaunches: 100 },
-      ...{ maxJobs: 3, maxTimeoutMs: 60_000, namespaceIdleBytes },
-    },
-    bootId: 'boot',
-    podAddress: () => 'ws://127.0.0.1:1',
-    backends: [backend],
-    slots: new CounterSlots(memory, 1 + others),
-    clock,
-    log: memoryLog().log,
-    send: (message) => void sent.push(message),
+  const { clock, backend, keeper, memory, sent } = keeperWith({
+    config: { maxConcurrentLaunches, namespaceIdleBytes },
+    slots: 1 + others,
   });
   const names = Array.from({ length: others }, (_, i) => `g${i}`);
   keeper.apply(['f', ...names].map((name) => registered(name, spec)));

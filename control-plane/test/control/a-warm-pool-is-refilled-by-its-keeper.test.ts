@@ -1,30 +1,15 @@
 import { warmPoolKey } from '@simmer/protocol/names';
 import t from 'tap';
-import { PoolKeeper } from '../../src/control/pools/keeper.ts';
-import { CounterSlots } from '../../src/control/pools/slots.ts';
-import { allocateCounters } from '../../src/shared/counters.ts';
-import type { ToScheduler } from '../../src/shared/messages.ts';
-import { FakeClock, manifestOf, memoryLog, registered, ScriptedBackend, turn } from './fakes.ts';
+import type { PoolKeeper } from '../../src/control/pools/keeper.ts';
+import { keeperWith, manifestOf, registered, turn } from './fakes.ts';
 
 const WARM = warmPoolKey('default', 'warm');
 
 /** A WarmPool and functions `f0`, `f1`, ... that claim its pods. */
 async function setUp(spec: Record<string, unknown>, idle: number | undefined, scaledBy?: string) {
-  const clock = new FakeClock();
-  const backend = new ScriptedBackend();
-  const sent: ToScheduler[] = [];
-  const keeper = new PoolKeeper({
-    config: {
-      ...{ maxConcurrentLaunches: 4, maxConcurrentPodLaunches: 100 },
-      ...{ maxJobs: 3, maxTimeoutMs: 60_000, namespaceIdleBytes: 0 },
-    },
-    bootId: 'boot',
-    podAddress: () => 'ws://127.0.0.1:1',
-    backends: [backend],
-    slots: new CounterSlots(allocateCounters(100), 100),
-    clock,
-    log: memoryLog().log,
-    send: (message) => void sent.push(message),
+  const { clock, keeper, sent } = keeperWith({
+    config: { maxConcurrentLaunches: 4 },
+    slots: 100,
   });
   keeper.apply([
     {

@@ -10,6 +10,10 @@ import { type FunctionManifest, resolveManifest } from '@simmer/protocol/manifes
 import type { RegisteredFunction } from '@simmer/protocol/registry';
 import type { Clock } from '../../src/control/clock.ts';
 import { createLog, type Log } from '../../src/control/log.ts';
+import { PoolKeeper } from '../../src/control/pools/keeper.ts';
+import { CounterSlots } from '../../src/control/pools/slots.ts';
+import { allocateCounters } from '../../src/shared/counters.ts';
+import type { ToScheduler } from '../../src/shared/messages.ts';
 
 /** Stands still until `advance`. */
 export class FakeClock implements Clock {
@@ -152,3 +156,33 @@ export const turn = (): Promise<void> =>
   new Promise((resolve) => {
     setImmediate(resolve);
   });
+
+/** A keeper of one scripted backend, with a clock that the test moves; `sent`: what it has told the scheduler. */
+export function keeperWith({
+  backend = new ScriptedBackend(),
+  config = {} as Partial<PoolKeeper['options']['config']>,
+  /** Functions with counters of their own. */
+  slots = 10,
+} = {}) {
+  const clock = new FakeClock();
+  const sent: ToScheduler[] = [];
+  const { log, lines } = memoryLog();
+  const memory = allocateCounters(slots);
+  const keeper = new PoolKeeper({
+    config: {
+      ...{ maxConcurrentLaunches: 100, maxConcurrentPodLaunches: 100 },
+      ...{ maxJobs: 3, maxTimeoutMs: 60_000, namespaceIdleBytes: 0 },
+      ...config,
+    },
+    bootId: 'boot',
+    podAddress: () => 'ws://127.0.0.1:1',
+    backends: [backend],
+    slots: new CounterSlots(memory, slots),
+    clock,
+    log,
+    send: (message) => void sent.push(message),
+  });
+  const of = <T extends ToScheduler['type']>(type: T) =>
+    sent.filter((m): m is Extract<ToScheduler, { type: T }> => m.type === type);
+  return { clock, backend, keeper, memory, sent, lines, of };
+}

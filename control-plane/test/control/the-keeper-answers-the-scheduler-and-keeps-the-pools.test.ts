@@ -1,35 +1,12 @@
 /** The keeper with a scripted backend, a clock that stands still, and the messages that a scheduler would send. */
 import t from 'tap';
-import { PoolKeeper } from '../../src/control/pools/keeper.ts';
-import { CounterSlots } from '../../src/control/pools/slots.ts';
-import { allocateCounters } from '../../src/shared/counters.ts';
-import type { NeedMessage, ToScheduler } from '../../src/shared/messages.ts';
-import { FakeClock, memoryLog, registered, ScriptedBackend, turn } from './fakes.ts';
+import type { PoolKeeper } from '../../src/control/pools/keeper.ts';
+import type { NeedMessage } from '../../src/shared/messages.ts';
+import { keeperWith, registered, ScriptedBackend, turn } from './fakes.ts';
 
 function setUp(config: Partial<PoolKeeper['options']['config']> = {}, name = 'process') {
-  const clock = new FakeClock();
   const backend = Object.assign(new ScriptedBackend(), { name });
-  const sent: ToScheduler[] = [];
-  const { log, lines } = memoryLog();
-  const keeper = new PoolKeeper({
-    config: {
-      maxConcurrentLaunches: 100,
-      maxConcurrentPodLaunches: 100,
-      maxJobs: 3,
-      maxTimeoutMs: 60_000,
-      namespaceIdleBytes: 0,
-      ...config,
-    },
-    bootId: 'boot',
-    podAddress: () => 'ws://127.0.0.1:1',
-    backends: [backend],
-    slots: new CounterSlots(allocateCounters(10), 10),
-    clock,
-    log,
-    send: (message) => void sent.push(message),
-  });
-  const of = <T extends ToScheduler['type']>(type: T) =>
-    sent.filter((m): m is Extract<ToScheduler, { type: T }> => m.type === type);
+  const { clock, keeper, sent, lines, of } = keeperWith({ backend, config });
   const ids = () => backend.launched.map((l) => l.podId);
   const need = (count: number, kind: NeedMessage['kind'] = 'pool', name = 'f') =>
     keeper.need({ type: 'need', functionKey: `default/${name}`, kind, count });

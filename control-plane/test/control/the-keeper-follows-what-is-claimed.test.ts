@@ -1,11 +1,7 @@
 import { warmPoolKey } from '@simmer/protocol/names';
 import type { RegisteredFunction } from '@simmer/protocol/registry';
 import t from 'tap';
-import { PoolKeeper } from '../../src/control/pools/keeper.ts';
-import { CounterSlots } from '../../src/control/pools/slots.ts';
-import { allocateCounters } from '../../src/shared/counters.ts';
-import type { ToScheduler } from '../../src/shared/messages.ts';
-import { FakeClock, manifestOf, memoryLog, ScriptedBackend, turn } from './fakes.ts';
+import { keeperWith, manifestOf, turn } from './fakes.ts';
 
 const WARM = warmPoolKey('default', 'warm');
 
@@ -26,25 +22,7 @@ function fn(name = 'f', spec: Record<string, unknown> = {}, revision = 'r1'): Re
 }
 
 function setUp() {
-  const clock = new FakeClock();
-  const backend = new ScriptedBackend();
-  const sent: ToScheduler[] = [];
-  const { log } = memoryLog();
-  const keeper = new PoolKeeper({
-    config: {
-      ...{ maxConcurrentLaunches: 100, maxConcurrentPodLaunches: 100 },
-      ...{ maxJobs: 3, maxTimeoutMs: 60_000, namespaceIdleBytes: 0 },
-    },
-    bootId: 'boot',
-    podAddress: () => 'ws://127.0.0.1:1',
-    backends: [backend],
-    slots: new CounterSlots(allocateCounters(10), 10),
-    clock,
-    log,
-    send: (message) => void sent.push(message),
-  });
-  const of = <T extends ToScheduler['type']>(type: T) =>
-    sent.filter((m): m is Extract<ToScheduler, { type: T }> => m.type === type);
+  const { clock, backend, keeper, sent, of } = keeperWith();
   const ids = () => backend.launched.map((l) => l.podId);
   const claim = (podId: string, functionKey = 'default/f', revision = 'r1') =>
     keeper.onPodClaimed({ type: 'pod-claimed', podId, functionKey, revision });

@@ -1,38 +1,14 @@
 /** Pods that outlive the control plane, and what a backend tells of pods from outside: stuck, leaving, lost without blame. */
 import type { FoundPod } from '@simmer/protocol/backend';
 import t from 'tap';
-import { PoolKeeper } from '../../src/control/pools/keeper.ts';
-import { CounterSlots } from '../../src/control/pools/slots.ts';
-import { allocateCounters } from '../../src/shared/counters.ts';
-import type { ToScheduler } from '../../src/shared/messages.ts';
-import { FakeClock, memoryLog, registered, ScriptedBackend, turn } from './fakes.ts';
+import { keeperWith, registered, ScriptedBackend, turn } from './fakes.ts';
 
 function setUp(left: readonly FoundPod[] = []) {
-  const clock = new FakeClock();
   const backend = new ScriptedBackend();
   backend.left = left;
   backend.identifies = true;
   backend.outlives = true;
-  const sent: ToScheduler[] = [];
-  const { log, lines } = memoryLog();
-  const keeper = new PoolKeeper({
-    config: {
-      maxConcurrentLaunches: 100,
-      maxConcurrentPodLaunches: 100,
-      maxJobs: 3,
-      maxTimeoutMs: 60_000,
-      namespaceIdleBytes: 0,
-    },
-    bootId: 'boot',
-    podAddress: () => 'ws://127.0.0.1:1',
-    backends: [backend],
-    slots: new CounterSlots(allocateCounters(10), 10),
-    clock,
-    log,
-    send: (message) => void sent.push(message),
-  });
-  const of = <T extends ToScheduler['type']>(type: T) =>
-    sent.filter((m): m is Extract<ToScheduler, { type: T }> => m.type === type);
+  const { clock, keeper, sent, lines, of } = keeperWith({ backend });
   return { clock, backend, keeper, sent, lines, of };
 }
 
