@@ -14,6 +14,7 @@ import { FunctionCounters, MISSES, PLACEMENTS } from '../shared/counters.ts';
 import type { HttpRequestMessage, HttpResponseMessage, PodSnapshot } from '../shared/messages.ts';
 import { Documentation } from './documentation.ts';
 import { desiredOf } from './pool-status.ts';
+import { fittingNames } from './pools/fitting.ts';
 import { claimedFrom, isComing, isLeaving, type Pod, type Pool } from './pools/pool.ts';
 import { costOf } from './sizing/pool-costs.ts';
 import { etagOf } from './write-answers.ts';
@@ -269,10 +270,8 @@ function stateOf(pod: Pod, snapshot: PodSnapshot | undefined): PodView['state'] 
 
 /** Which WarmPools' pods may become this function's; or why none. */
 function warmPoolsOf({ fit }: Pool): { pools: readonly string[]; reason?: string } {
-  if (fit !== undefined && 'claim' in fit) {
-    return { pools: fit.claim.pools.map((key) => warmPoolName(key) as string) };
-  }
-  return { pools: [], ...(fit && { reason: fit.reason }) };
+  const reason = fit !== undefined && 'reason' in fit ? { reason: fit.reason } : {};
+  return { pools: fittingNames(fit), ...reason };
 }
 
 function nameOf(pool: Pool) {

@@ -1,7 +1,7 @@
 /** A pool's state as its function's status tells it. Pure but for the counters it reads. */
 import type { PoolStatus } from '@simmer/k8s/status/pool-status';
-import { warmPoolName } from '@simmer/protocol/names';
 import { type FunctionCounters, MISSES } from '../shared/counters.ts';
+import { fittingNames } from './pools/fitting.ts';
 import { isCurrent, isLive, type Pool } from './pools/pool.ts';
 import { costOf } from './sizing/pool-costs.ts';
 
@@ -48,10 +48,7 @@ function twoDigits(value: number): number {
 
 function warmPoolsOf({ fit }: Pool): Pick<PoolStatus, 'warmPools'> {
   if (fit === undefined) return {};
-  if ('claim' in fit) {
-    const names = fit.claim.pools.map((key) => warmPoolName(key) as string);
-    return { warmPools: { names, reason: '' } };
-  }
+  if ('claim' in fit) return { warmPools: { names: fittingNames(fit), reason: '' } };
   return fit.isAsked ? { warmPools: { names: [], reason: fit.reason } } : {};
 }
 

@@ -16,6 +16,12 @@ export type Fit =
   | { readonly claim: ClaimRecord }
   | { readonly reason: string; readonly isAsked: boolean };
 
+/** Names of the WarmPools whose pods may become the function's. */
+export function fittingNames(fit: Fit | undefined): readonly string[] {
+  if (fit === undefined || !('claim' in fit)) return [];
+  return fit.claim.pools.map((key) => warmPoolName(key) as string);
+}
+
 /**
  * Environment and schemas go in one frame (protocol/limits.ts, MAX_FRAME_BYTES): half of it for the environment. Its variables
  * are at most 500, so their number fits.
