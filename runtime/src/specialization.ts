@@ -7,8 +7,6 @@ export interface Limits {
   readonly graceMs?: number;
   /** Of resident memory. */
   readonly memoryBytes?: number;
-  readonly maxRequestBytes?: number;
-  readonly maxResultBytes?: number;
 }
 
 /** Those that are positive numbers; others say nothing. */
