@@ -9,6 +9,9 @@ t.before(async () => {
 });
 t.teardown(() => simmer?.remove());
 
+/** Longer than a pod takes to start, on a machine however busy: for a slot that is free before that a call waits. */
+const LONG_MS = 12_000;
+
 /** One warm pod with one slot: whatever comes while it is busy is a miss. */
 const single = (name: string, more: object) =>
   fn(name, { source: { inline: WAITS }, minReplicas: 1, maxReplicas: 1, ...more });
@@ -25,7 +28,7 @@ t.test('calls beyond the pool run in Jobs of the function, which end by themselv
   await apply(tenant, single('jobs', { overflow: 2, template: { labels: { team: 'a' } } }));
   await ready('jobs');
   const [warm] = await podsOf(tenant, 'jobs');
-  const running = [3_000, 3_000, 3_000].map((ms) => invoke(simmer, 'jobs', { ms }));
+  const running = [LONG_MS, LONG_MS, LONG_MS].map((ms) => invoke(simmer, 'jobs', { ms }));
   const jobs = await until('two Jobs', async () => {
     const found = await list(tenant, 'jobs', 'simmer.dev/function=jobs');
     return found.length === 2 && found;
@@ -54,7 +57,7 @@ t.test('no more Jobs than overflow allows; the others wait for a slot', async (t
   const { tenant } = simmer;
   await apply(tenant, single('bounded', { overflow: 1 }));
   await ready('bounded');
-  const running = Array.from({ length: 6 }, () => invoke(simmer, 'bounded', { ms: 700 }));
+  const running = Array.from({ length: 6 }, () => invoke(simmer, 'bounded', { ms: 3_000 }));
   let most = 0;
   let done = false;
   const answers = Promise.all(running).finally(() => {
@@ -76,7 +79,7 @@ t.test('a function may ask for bare pods instead', async (t) => {
   const { tenant } = simmer;
   await apply(tenant, single('bare', { overflowKind: 'Pod' }));
   await ready('bare');
-  const running = [2_000, 2_000].map((ms) => invoke(simmer, 'bare', { ms }));
+  const running = [LONG_MS, LONG_MS].map((ms) => invoke(simmer, 'bare', { ms }));
   const pods = await until('a second pod', async () => {
     const found = await podsOf(tenant, 'bare');
     return found.length === 2 && found;
