@@ -24,12 +24,24 @@ const CALLERS = 4;
 /** What each call runs for. */
 const CALL_MS = 100;
 const PODS = 2;
+/** Have never run when it goes; each claims a pod of the WarmPool, and is given a secret. */
+const NEVER_RUN = ['never-a', 'never-b', 'never-c'];
+const TELLS = `export default () => ({ pod: process.env.HOSTNAME, secret: process.env.OF_SECRET });`;
+const SECRET_ENV = [
+  { name: 'OF_SECRET', valueFrom: { secretKeyRef: { name: 'credentials', key: 'password' } } },
+];
 /** The scheduler of Kubernetes and the kubelet ask again every half minute or so. */
 const CATCH_UP_MS = 240_000;
 
 const control = (what: 'stop' | 'start') =>
   // The command may be several words.
   command('/bin/sh', ['-c', `${CONTROL} "$@"`, 'control', what, 'apiserver']);
+
+/** Serves only those that name it. */
+const WARM_POOL = {
+  ...{ apiVersion: 'simmer.dev/v1alpha1', kind: 'WarmPool', metadata: { name: 'warm' } },
+  spec: { minReplicas: NEVER_RUN.length, maxReplicas: 10, tenancy: 'Named' },
+};
 
 interface PoolView {
   readonly ready: number;
@@ -68,13 +80,35 @@ if (CONTROL === '') {
       })
       .sort();
 
-  t.test('warm calls go on, pods come back to it, and afterwards it catches up', async (t) => {
+  t.test('warm and first calls go on, pods come back to it, and it catches up', async (t) => {
     const { system, tenant } = simmer;
     const source = { inline: WAITS };
     const spec = { minReplicas: PODS, maxReplicas: PODS, concurrency: 10, source };
     await apply(tenant, fn('waits', spec), fn('quiet', { minReplicas: 1, source }));
     await until('its pods', async () => (await pool('waits').catch(() => undefined))?.ready === 2);
     await until('the quiet one', async () => (await pool('quiet')).ready === 1);
+    await apply(
+      tenant,
+      {
+        ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'credentials' } },
+        stringData: { password: 'known ahead' },
+      },
+      WARM_POOL,
+      ...NEVER_RUN.map((name) =>
+        fn(name, { source: { inline: TELLS }, env: SECRET_ENV, pool: 'warm' }),
+      ),
+    );
+    const view = async (path: string) => (await send(simmer, 'GET', path)).body;
+    await until('generic pods', async () => {
+      const { idle } = await view(`/v1/pools/${simmer.name('warm')}?kind=WarmPool`);
+      return idle === NEVER_RUN.length;
+    });
+    for (const name of NEVER_RUN) {
+      await until(`the secret of ${name} is read`, async () => {
+        const { status } = await view(`/v1/functions/${simmer.name(name)}`);
+        return status?.warmPools?.pools.length === 1;
+      });
+    }
     const functionPods = identities(await podsOf(tenant, 'waits'));
     const systemPods = identities(await list(system, 'pods'));
 
@@ -105,6 +139,17 @@ if (CONTROL === '') {
       t.equal(after.body.output, before.body.output, 'the same pod');
       reconnected = pod?.label;
     }
+    // A claim asks nobody: nothing of it can have waited for the API server.
+    const claimed = await Promise.all(NEVER_RUN.map((name) => invoke(simmer, name, {})));
+    for (const { status, body } of claimed) {
+      t.match(
+        { status, secret: body.output?.secret },
+        { status: 200, secret: 'known ahead' },
+        JSON.stringify(body),
+      );
+      const { attempts } = await view(`/v1/executions/${body.executionId}`);
+      t.match(attempts, [{ placement: 'generic', pod: body.output?.pod }]);
+    }
     await Promise.all(callers);
     t.ok(ends.length > 0);
     t.strictSame([...new Set(ends)], [200], `${ends.length} calls`);
@@ -124,6 +169,12 @@ if (CONTROL === '') {
       CATCH_UP_MS,
     );
     after('a new function is served');
+    await until('the mark of each pod that was claimed', async () => {
+      const pods = await Promise.all(NEVER_RUN.map((name) => podsOf(tenant, name)));
+      const marked = pods.map(([pod]) => pod?.metadata.name);
+      return marked.every((pod, i) => pod === claimed[i]?.body.output.pod);
+    });
+    after('the claims are marked');
     await until('its status is told', async () => {
       const { status } = await get(tenant, 'functions.simmer.dev', 'late');
       return status?.readyReplicas === 1;

@@ -24,12 +24,38 @@ function setUp() {
   return { api, clock, log, marks };
 }
 
+/** When it has loaded its function. */
+const AFTER_MS = 150;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-t.test("labels and owner are the function's", async (t) => {
-  const { api, marks } = setUp();
-  marks.mark(claimed('p1'));
+async function due(clock: ManualClock): Promise<void> {
+  clock.advance(AFTER_MS);
   await turn();
+}
+
+t.test('not while the pod loads its function, nor when it is gone by then', async (t) => {
+  const { api, clock, marks } = setUp();
+  marks.mark(claimed('p1'));
+  marks.mark(claimed('p2'));
+  clock.advance(AFTER_MS - 1);
+  marks.mark(claimed('p3'));
+  await turn();
+  t.strictSame(api.writes, []);
+  marks.forget('p1');
+  clock.advance(1);
+  await turn();
+  t.strictSame(
+    api.writes.map(({ name }) => name),
+    ['p2'],
+  );
+  await due(clock);
+  t.equal(api.writes.length, 2);
+});
+
+t.test("labels and owner are the function's", async (t) => {
+  const { api, clock, marks } = setUp();
+  marks.mark(claimed('p1'));
+  await due(clock);
   t.strictSame(api.writes, [
     {
       ...{ verb: 'patch', resource: 'pods', name: 'p1' },
@@ -57,6 +83,7 @@ t.test("labels and owner are the function's", async (t) => {
 t.test('a burst is spread over time', async (t) => {
   const { api, clock, marks } = setUp();
   for (let i = 0; i < 100; i++) marks.mark(claimed(`p${i}`));
+  clock.advance(AFTER_MS);
   for (let i = 0; i < 20; i++) await turn();
   t.equal(api.writes.length, 20);
   for (let second = 1; second <= 4; second++) {
@@ -74,21 +101,21 @@ t.test('what failed is tried again; what is gone is not, nor anything after the 
   const { api, clock, log, marks } = setUp();
   api.fail = new ApiError('unreachable', 0, 'Unreachable', 'away');
   marks.mark(claimed('p1'));
-  await turn();
+  await due(clock);
   t.match(log.lines, [{ level: 'warn', message: /cannot mark the pod .* team\/f/ }]);
   api.fail = undefined;
   clock.advance(2_000);
-  await turn();
+  await due(clock);
   t.equal(api.writes.length, 1);
   api.fail = new ApiError('refused', 404, 'NotFound', 'gone');
   marks.mark(claimed('p2'));
-  await turn();
+  await due(clock);
   api.fail = undefined;
   clock.advance(10_000);
   await turn();
   t.equal(api.writes.length, 1);
   marks.stop();
   marks.mark(claimed('p3'));
-  await turn();
+  await due(clock);
   t.equal(api.writes.length, 1);
 });

@@ -16,6 +16,11 @@ import { ownerOf } from './pod-template.ts';
 import type { Timers } from './timers.ts';
 import type { TrackedPod } from './tracked-pod.ts';
 
+/**
+ * So long after the claim: what it moves (the API server, its store, everybody who watches pods, the kubelet, which looks at the pod anew) would take
+ * processors from the pod, which loads its function just then.
+ */
+const AFTER_MS = 150;
 /** A burst of claims is marked within seconds, and leaves the API server to others. */
 const MARKS_PER_SECOND = 20;
 const BURST = 20;
@@ -35,7 +40,11 @@ export interface MarksOptions {
 
 export class Marks {
   private readonly options: MarksOptions;
-  private readonly waiting = new Map<string, TrackedPod>();
+  /** In the order of the claims. */
+  private readonly waiting = new Map<
+    string,
+    { readonly pod: TrackedPod; readonly dueAt: number }
+  >();
   private readonly budget: Budget;
   private writing = 0;
   private looking = false;
@@ -48,7 +57,7 @@ export class Marks {
 
   /** The pod as it is since the claim. */
   mark(pod: TrackedPod): void {
-    this.waiting.set(pod.podId, pod);
+    this.waiting.set(pod.podId, { pod, dueAt: this.options.clock.now() + AFTER_MS });
     this.pump();
   }
 
@@ -64,17 +73,11 @@ export class Marks {
   }
 
   private pump(): void {
-    const { clock, timers } = this.options;
-    for (const [podId, pod] of this.waiting) {
+    const now = this.options.clock.now();
+    for (const [podId, { pod, dueAt }] of this.waiting) {
       if (this.stopped || this.writing === LANES) return;
-      if (!this.budget.take(clock.now())) {
-        if (!this.looking) {
-          this.looking = true;
-          timers.after(RATE_LOOK_MS, () => {
-            this.looking = false;
-            this.pump();
-          });
-        }
+      if (dueAt > now || !this.budget.take(now)) {
+        this.lookIn(Math.max(dueAt - now, RATE_LOOK_MS));
         return;
       }
       this.waiting.delete(podId);
@@ -84,6 +87,15 @@ export class Marks {
         this.pump();
       });
     }
+  }
+
+  private lookIn(ms: number): void {
+    if (this.looking) return;
+    this.looking = true;
+    this.options.timers.after(ms, () => {
+      this.looking = false;
+      this.pump();
+    });
   }
 
   private async write(pod: TrackedPod): Promise<void> {
