@@ -2,6 +2,7 @@
  * Functions that have never run, on a warm generic pool of the cluster: the first result of each, with secrets and without, beside
  * functions whose own pool grows and functions that get a Job. What the control plane writes to the API server follows later.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Installation } from '../../../k8s/e2e/support/installation.ts';
 import { apply, kubectl } from '../../../k8s/e2e/support/kubectl.ts';
 import {
@@ -26,6 +27,8 @@ const MAX_PODS = FUNCTIONS + POOL_PODS;
 const KEEP_ALIVE_MS = 60_000;
 /** For claims of late the pool may hold some more. */
 const SPARE_PODS = 3;
+/** Statuses of the new functions are written by then. */
+const SETTLE_MS = 10_000;
 const POOL = 'bench-warm';
 const SECRET = 'bench-generic';
 const SECRETS = 5;
@@ -101,6 +104,7 @@ export const generic: ClusterScenario = {
         await known(simmer, names);
         const get = getFrom(simmer.address);
         await eventually('the pool has its pods', () => hasPods(get, simmer.name(POOL), POOL_PODS));
+        await delay(SETTLE_MS);
         const calls = await callsAtRate(
           Number(new URL(simmer.address).port),
           names.map((name) => invokePath(simmer, name)),
