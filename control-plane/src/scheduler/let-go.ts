@@ -13,3 +13,11 @@ export function letGo(bytes: Uint8Array | string): void {
   const memory = bytes.buffer as ArrayBuffer & { transfer(length: number): ArrayBuffer };
   if (memory.byteLength === bytes.length) memory.transfer(0);
 }
+
+/** The same bytes with their memory to themselves. A small body that is kept would keep the slab that it shares (8 KiB), which no bound counts. */
+export function ofItsOwn(bytes: Uint8Array): Uint8Array {
+  if (bytes.buffer.byteLength === bytes.length) return bytes;
+  const own = new Uint8Array(bytes.length);
+  own.set(bytes);
+  return own;
+}

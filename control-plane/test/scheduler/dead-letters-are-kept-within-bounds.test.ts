@@ -36,6 +36,30 @@ t.test('pages go from the newest to the oldest, whatever goes between them', asy
   t.same(ids(await store.oldest('default/even', 2)), [2, 4]);
 });
 
+t.test('a small body keeps no more than itself, whatever memory it came in', async (t) => {
+  const store = new MemoryDeadLetters({ maxCount: 10, maxBytes: 1e9, maxTotalBytes: 1e9 });
+  const slab = Buffer.from(`of others: ${'x'.repeat(8_000)}{"input":1}`);
+  const body = slab.subarray(-11);
+  const given = letter(1);
+  if (given.reason !== 'execution') throw new Error('unreachable');
+  const { id, executionId, functionKey, traceId, createdAt, deadAt, error } = given;
+  const shared = { id: 'callback', executionId, functionKey, traceId, createdAt, deadAt, error };
+  await store.put({ ...given, request: { ...given.request, body } });
+  await store.put({
+    ...shared,
+    ...{ reason: 'callback', url: '', status: 'failed', traceparent: '', attempts: [], body },
+  });
+  const [execution, callback] = await Promise.all([store.get(id), store.get('callback')]);
+  for (const kept of [
+    execution?.reason === 'execution' && execution.request.body,
+    callback?.reason === 'callback' && callback.body,
+  ]) {
+    if (!kept) throw new Error('not kept');
+    t.equal(Buffer.from(kept).toString(), '{"input":1}');
+    t.equal(kept.buffer.byteLength, kept.length);
+  }
+});
+
 t.test('whatever comes and goes, the bounds hold, and only the oldest make room', async () => {
   const limits = { maxCount: 4, maxBytes: 9_000, maxTotalBytes: 16_000 };
   const step = fc.record({

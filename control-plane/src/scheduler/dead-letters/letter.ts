@@ -5,6 +5,7 @@
 import { ERRORS, type ErrorCode, type Problem } from '@simmer/protocol/errors';
 import type { DeliveryAttempt } from '../../shared/messages.ts';
 import type { AttemptRecord, ExecutionRequest } from '../executions/record.ts';
+import { ofItsOwn } from '../let-go.ts';
 
 interface AnyLetter {
   readonly id: string;
@@ -60,6 +61,18 @@ const ATTEMPT_BYTES = 512;
 
 /** Memory that it takes: its body, and the rest by estimate. */
 export function letterBytes(letter: DeadLetter): number {
-  const body = letter.reason === 'execution' ? letter.request.body : letter.body;
-  return OVERHEAD_BYTES + letter.attempts.length * ATTEMPT_BYTES + body.length;
+  return OVERHEAD_BYTES + letter.attempts.length * ATTEMPT_BYTES + bodyOf(letter).length;
+}
+
+/** As it is kept for days: its body shares memory with nothing else. */
+export function keptLetter(letter: DeadLetter): DeadLetter {
+  const shared = bodyOf(letter);
+  const body = ofItsOwn(shared);
+  if (body === shared) return letter;
+  if (letter.reason === 'callback') return { ...letter, body };
+  return { ...letter, request: { ...letter.request, body } };
+}
+
+function bodyOf(letter: DeadLetter): Uint8Array {
+  return letter.reason === 'execution' ? letter.request.body : letter.body;
 }

@@ -5,7 +5,7 @@
  *  Q1. No function has more than `maxCount` or `maxBytes`, and all have no more than `maxTotalBytes`: the oldest go first.
  *  Q2. A function without letters takes no memory.
  */
-import { type DeadLetter, letterBytes } from './letter.ts';
+import { type DeadLetter, keptLetter, letterBytes } from './letter.ts';
 import type {
   DeadLetterFilter,
   DeadLetterPage,
@@ -50,7 +50,10 @@ export class MemoryDeadLetters implements DeadLetterStore {
   async put(letter: DeadLetter): Promise<readonly DeadLetter[]> {
     const known = this.all.get(letter.id);
     if (known !== undefined) this.forget(known);
-    const kept = { letter, bytes: letterBytes(letter), sequence: ++this.last };
+    const kept = {
+      ...{ letter: keptLetter(letter), bytes: letterBytes(letter) },
+      sequence: ++this.last,
+    };
     let queue = this.queues.get(letter.functionKey);
     if (queue === undefined) {
       queue = { kept: new Set(), bytes: 0 };
