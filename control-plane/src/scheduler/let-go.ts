@@ -16,8 +16,5 @@ export function letGo(bytes: Uint8Array | string): void {
 
 /** The same bytes with their memory to themselves. A small body that is kept would keep the slab that it shares (8 KiB), which no bound counts. */
 export function ofItsOwn(bytes: Uint8Array): Uint8Array {
-  if (bytes.buffer.byteLength === bytes.length) return bytes;
-  const own = new Uint8Array(bytes.length);
-  own.set(bytes);
-  return own;
+  return bytes.buffer.byteLength === bytes.length ? bytes : new Uint8Array(bytes);
 }
