@@ -12,8 +12,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-/** What test.mjs counted. */
+/** What test.mjs counted, and what it names as failed. */
 const COUNTS = join(ROOT, '.tap/counts.json');
+const FAILURES = join(ROOT, '.tap/failures.txt');
 const FOLDERS = ['k8s/test/cluster', 'k8s/e2e'];
 /** Of those that only copy files onto the runtime, and are called by the tests. */
 const EXAMPLES = ['echo', 'word-stats', 'stream', 'fails'];
@@ -77,14 +78,17 @@ if (some) {
   const parts = [files.filter((file) => !stops(file)), files.filter(stops)];
   let passed = 0;
   let failed = 0;
+  let failures = '';
   for (const part of parts.filter(({ length }) => length > 0)) {
     const status = test([...given, ...part]);
     process.exitCode ||= status;
     const counts = JSON.parse(readFileSync(COUNTS, 'utf8'));
     passed += counts.passed;
     failed += counts.failed;
+    if (existsSync(FAILURES)) failures += readFileSync(FAILURES, 'utf8');
   }
   writeFileSync(COUNTS, JSON.stringify({ passed, failed }));
+  if (failures) writeFileSync(FAILURES, failures);
 }
 
 function test(args) {

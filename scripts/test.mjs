@@ -1,5 +1,6 @@
 /**
- * Runs the tests of all workspaces with tap and notes its own count of assertions in .tap/counts.json.
+ * Runs the tests of all workspaces with tap and notes its own count of assertions in .tap/counts.json. What failed
+ * stands at the end of the output as well; where that is no terminal (whose reporter sees to it), in .tap/failures.txt too.
  * `node scripts/test.mjs [tap options] [test files]`; without files: every test that needs no cluster.
  */
 import { spawn } from 'node:child_process';
@@ -7,9 +8,11 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
+import { failuresOf } from './failures.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const COUNTS = join(ROOT, '.tap/counts.json');
+const FAILURES = join(ROOT, '.tap/failures.txt');
 /** The root's come last: they start everything. */
 const FOLDERS = [
   'protocol',
@@ -46,7 +49,7 @@ const reporter = process.stdout.isTTY
   : ['--reporter=tap', '--no-color'];
 
 mkdirSync(join(ROOT, '.tap'), { recursive: true });
-rmSync(COUNTS, { force: true });
+for (const path of [COUNTS, FAILURES]) rmSync(path, { force: true });
 const tap = spawn(
   process.execPath,
   [
@@ -60,16 +63,16 @@ const tap = spawn(
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => tap.kill(signal));
 
-// tap ends its report with one line of totals; nothing else in it is kept.
-let tail = '';
-tap.stdout.on('data', (data) => {
+let report = '';
+tap.stdout.setEncoding('utf8').on('data', (data) => {
   process.stdout.write(data);
-  tail = (tail + data.toString()).slice(-4_096);
+  report += data;
 });
 
 tap.on('close', (code, signal) => {
+  // tap ends its report with one line of totals.
   const totals =
-    stripVTControlCharacters(tail)
+    stripVTControlCharacters(report.slice(-4_096))
       .match(/# \{ total: (\d+)[^}]*\}\s/g)
       ?.at(-1) ?? '';
   const count = (name) => Number(totals.match(new RegExp(`${name}: (\\d+)`))?.[1] ?? 0);
@@ -79,5 +82,10 @@ tap.on('close', (code, signal) => {
   // A runner that died, or one that found nothing to run, is a failure although it counted none.
   if ((!ok || passed === 0) && failed === 0) failed = 1;
   writeFileSync(COUNTS, JSON.stringify({ passed, failed }));
+  const failures = failuresOf(report);
+  if (failures.length > 0) {
+    writeFileSync(FAILURES, `${failures.join('\n')}\n`);
+    console.log(`\nFailed:\n${failures.join('\n')}`);
+  }
   process.exitCode = failed === 0 ? 0 : 1;
 });

@@ -23,7 +23,9 @@ import { Receiver } from './receiver.ts';
 import { introduction, passes, summary, verdict } from './report.ts';
 import { Server } from './server.ts';
 
+/** For who runs several kinds of checks: counts of them, and what failed (as scripts/test.mjs). */
 const COUNTS = fileURLToPath(new URL('../../.tap/counts.json', import.meta.url));
+const FAILURES = fileURLToPath(new URL('../../.tap/failures.txt', import.meta.url));
 const DEFAULT_SECONDS = 600;
 const POLL_MS = 100;
 /** Each look makes a page of metrics, and more garbage than all the load: it is not to be the level that is measured. */
@@ -168,6 +170,9 @@ try {
   }
   mkdirSync(join(COUNTS, '..'), { recursive: true });
   writeFileSync(COUNTS, JSON.stringify({ passed, failed: checks.length - passed }));
+  const failed = checks.filter((check) => !passes(check));
+  if (failed.length > 0) writeFileSync(FAILURES, `${verdict(failed)}\n`);
+  else rmSync(FAILURES, { force: true });
   process.exitCode = passed === checks.length ? 0 : 1;
 } catch (error) {
   console.error(`The run broke off (seed ${seed}):`, error);
