@@ -67,6 +67,21 @@ t.test("a claimed pod is its function's, and the pool is refilled up to its maxi
   t.equal(ids().length, 4, 'its place is free');
 });
 
+t.test('a pool is refilled when the claimed pod has loaded, and had time to answer', async (t) => {
+  const { keeper, ids, claim, clock } = setUp();
+  keeper.apply([fn(), warm({ minReplicas: 1 })]);
+  await turn();
+  const [first = ''] = ids();
+  keeper.onPodReady(first);
+  claim(first);
+  clock.advance(10);
+  keeper.onPodReady(first);
+  clock.advance(19);
+  t.equal(ids().length, 1);
+  clock.advance(1);
+  t.equal(ids().length, 2);
+});
+
 t.test('what is launched for those who wait is not retired when they take it', async (t) => {
   const { keeper, ids, claim, of } = setUp();
   keeper.apply([fn(), warm({ minReplicas: 0 })]);

@@ -45,10 +45,12 @@ const LEAVE_SLACK_MS = 1_000;
 /** A process told to die that is still there (a disk that hangs): tell it again. */
 const KILL_AGAIN_MS = 5_000;
 /**
- * A WarmPool is refilled so long after a claim: the start of another process, on the machine on which the claimed one loads its function
- * just then, would cost that call more than the pool gains.
+ * A WarmPool is refilled when the claimed pod has loaded its function and had time to answer, and at the latest so long
+ * after the claim: the start of another process, on the machine on which that one loads just then, would cost the call
+ * more than the pool gains.
  */
-const REFILL_AFTER_MS = 100;
+const REFILL_AFTER_READY_MS = 20;
+const REFILL_AFTER_CLAIM_MS = 100;
 /** Upkeep comes to rest at the second look; more would be a fault in it. */
 const MAX_LOOKS = 8;
 
@@ -214,6 +216,8 @@ export class PoolKeeper {
     if (pod.phase.name === 'starting') {
       pod.phase = { name: 'ready', since: this.options.clock.now() };
       if (pod.revision === pool.registered.revision) pool.backoff = HEALTHY;
+      const origin = pod.origin === undefined ? undefined : this.table.get(pod.origin);
+      if (origin !== undefined) this.refill(origin, REFILL_AFTER_READY_MS);
     } else if (pod.phase.name === 'draining') {
       // Of a deleted function: the scheduler lets it serve what waits before it leaves.
       pod.phase = { ...pod.phase, wasReady: true };
@@ -254,7 +258,7 @@ export class PoolKeeper {
       pod.phase = { name: 'starting', deadline };
       pool.grown = liveOf(pool); // 7
     }
-    this.wake(from, Math.min(from.wakeAt, clock.now() + REFILL_AFTER_MS));
+    this.refill(from, REFILL_AFTER_CLAIM_MS);
     this.look(pool);
   }
 
@@ -566,6 +570,10 @@ export class PoolKeeper {
     const { timeoutMs, graceMs } = pool.registered.manifest.spec;
     const longest = Math.max(timeoutMs, this.options.config.maxTimeoutMs);
     return this.options.clock.now() + longest + graceMs + LEAVE_SLACK_MS;
+  }
+
+  private refill(pool: Pool, afterMs: number): void {
+    this.wake(pool, Math.min(pool.wakeAt, this.options.clock.now() + afterMs));
   }
 
   private wake(pool: Pool, at: number): void {
