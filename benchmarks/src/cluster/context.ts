@@ -56,6 +56,16 @@ export function call(
 export const invokePath = (simmer: Pick<Installation, 'name'>, name: string): string =>
   `/v1/functions/${simmer.name(name)}:invoke`;
 
+let addresses = 0;
+/**
+ * Of loopback, and nobody else's. A call that is refused because nobody is there yet, or any more, leaves an entry in conntrack that leads
+ * nowhere, for two minutes: it would refuse the next call of the same address and port, whatever serves by then.
+ */
+export function ownAddress(): string {
+  addresses++;
+  return `127.0.1.${addresses}`;
+}
+
 /** @throws when it is no success. */
 export function must(answer: Answer): Answer {
   if (answer.status !== 200) throw new Error(`${answer.status} ${JSON.stringify(answer.body)}`);

@@ -4,7 +4,16 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Installation } from '../../../k8s/e2e/support/installation.ts';
 import { apply, kubectl, list } from '../../../k8s/e2e/support/kubectl.ts';
 import { type Finding, fact } from '../results.ts';
-import { type ClusterScenario, call, eventually, fn, middle, poolPods, SLEEPS } from './context.ts';
+import {
+  type ClusterScenario,
+  call,
+  eventually,
+  fn,
+  middle,
+  ownAddress,
+  poolPods,
+  SLEEPS,
+} from './context.ts';
 
 const CALLERS = 8;
 const CALL_MS = 20;
@@ -95,16 +104,6 @@ export const controlPlane: ClusterScenario = {
 
 const uids = async (tenant: string): Promise<readonly string[]> =>
   (await list(tenant, 'pods', `simmer.dev/function=${NAME}`)).map(({ metadata }) => metadata.uid);
-
-let addresses = 0;
-/**
- * Of loopback, and nobody else's. A call that is refused because no control plane is there leaves an entry in conntrack that leads
- * nowhere, for two minutes: it would refuse the next call of the same address and port, whatever serves by then.
- */
-function ownAddress(): string {
-  addresses++;
-  return `127.0.1.${addresses}`;
-}
 
 /** Calls without a pause, before, while and after `disturb` is done. */
 async function under(simmer: Installation, disturb: () => Promise<void>): Promise<Disturbed> {

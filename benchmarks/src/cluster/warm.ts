@@ -9,7 +9,15 @@ import type { LoadResult } from '../../dist/load/recorder.js';
 import type { LoadSpec } from '../../dist/load/spec.js';
 import { type Finding, fact, type Limit } from '../results.ts';
 import { ratios, spread } from '../stats.ts';
-import { type ClusterScenario, call, ECHO, eventually, fn, invokePath } from './context.ts';
+import {
+  type ClusterScenario,
+  call,
+  ECHO,
+  eventually,
+  fn,
+  invokePath,
+  ownAddress,
+} from './context.ts';
 
 const OF_PROCESS: Limit = { op: '<=', value: 1.2 };
 const ROUNDS = 9;
@@ -48,10 +56,13 @@ export const warm: ClusterScenario = {
       for (const { tenant } of [tls, plain]) await apply(tenant, echo);
       const places: Record<Place, Address> = { tls, plain, process: beside };
       for (const place of PLACES) await answers(places[place]);
+      // Not that of those who waited for the places to answer.
+      const localAddress = ownAddress();
       const drive = (place: Place, load: Omit<LoadSpec, 'port' | 'method' | 'paths'>) =>
         generator.run({
           ...load,
           port: Number(new URL(places[place].address).port),
+          localAddress,
           method: 'POST',
           paths: [invokePath(places[place], 'echo')],
         });
@@ -91,10 +102,7 @@ const shape = (connections: number, warmupMs: number, durationMs: number) => ({
 
 function judge(connections: number, found: Record<Place, LoadResult[]>): Finding[] {
   const scenario = `warm, ${connections} connection${connections === 1 ? '' : 's'}, 256 B`;
-  const failed = PLACES.flatMap((place) => found[place]).reduce(
-    (sum, { sent, byStatus }) => sum + sent - (byStatus['200'] ?? 0),
-    0,
-  );
+  const failed = failuresOf(found);
   const of = (what: string, unit: 'ms' | '/s', value: (r: LoadResult) => number, limit?: Limit) => {
     const list = (place: Place) => found[place].map(value);
     const [ours, plain, process] = [list('tls'), list('plain'), list('process')];
@@ -118,8 +126,28 @@ function judge(connections: number, found: Record<Place, LoadResult[]>): Finding
     ...(connections === 1
       ? [...of('p50', 'ms', (r) => r.ok.p50Ms, OF_PROCESS), ...of('p99', 'ms', (r) => r.ok.p99Ms)]
       : of('throughput', '/s', (r) => r.throughput)),
-    fact(scenario, 'failures', '', failed, { limit: { op: '<=', value: 0 } }),
+    fact(scenario, 'failures', '', failed.count, {
+      limit: { op: '<=', value: 0 },
+      ...(failed.count > 0 && { note: failed.kinds }),
+    }),
   ];
+}
+
+/** What was not answered 200: how many, and what became of them, by place. */
+function failuresOf(found: Record<Place, LoadResult[]>): { count: number; kinds: string } {
+  const kinds: Record<string, number> = {};
+  let count = 0;
+  for (const place of PLACES) {
+    for (const { errors, byStatus, unfinished } of found[place]) {
+      const { '200': _, ...others } = byStatus;
+      for (const [kind, n] of Object.entries({ ...errors, ...others, unfinished })) {
+        if (n === 0) continue;
+        count += n;
+        kinds[`${place}: ${kind}`] = (kinds[`${place}: ${kind}`] ?? 0) + n;
+      }
+    }
+  }
+  return { count, kinds: JSON.stringify(kinds) };
 }
 
 /** The control plane's image with the process backend, in a pod; it goes with the namespace. */

@@ -52,7 +52,7 @@ export function closedLoop(spec: LoadSpec, mode: ClosedLoop): Promise<LoadResult
       connection.send(requests[draw()] as Buffer, now);
     };
     const open = (idle = false) => {
-      const connection = new LoadConnection(spec.port, {
+      const connection = new LoadConnection(spec, {
         onAnswer(c, answer) {
           const now = performance.now();
           busy--;

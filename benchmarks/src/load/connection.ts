@@ -1,6 +1,7 @@
 /** One keep-alive connection of a load generator: at most one request at a time, raw bytes out, parsed answers in. */
 import { createConnection, type Socket } from 'node:net';
 import { type Answer, ResponseParser } from './response-parser.ts';
+import type { LoadSpec } from './spec.ts';
 
 export interface ConnectionEvents {
   /** The request was answered. */
@@ -24,7 +25,10 @@ export class LoadConnection {
   private readonly socket: Socket;
   private gone = false;
 
-  constructor(port: number, events: ConnectionEvents) {
+  constructor(
+    { port, localAddress }: Pick<LoadSpec, 'port' | 'localAddress'>,
+    events: ConnectionEvents,
+  ) {
     const parser = new ResponseParser((answer) => {
       this.busy = false;
       const { close } = answer;
@@ -44,6 +48,7 @@ export class LoadConnection {
       // The only host that load is ever sent to.
       host: '127.0.0.1',
       port,
+      ...(localAddress !== undefined && { localAddress }),
       noDelay: true,
       onread: {
         buffer: READ_BUFFER,

@@ -69,7 +69,7 @@ export function openLoop(spec: LoadSpec, mode: OpenLoop): Promise<LoadResult> {
       if (recorder.answered + failed === total) finish();
     };
     const open = (): LoadConnection => {
-      const connection = new LoadConnection(spec.port, {
+      const connection = new LoadConnection(spec, {
         onAnswer(c, answer) {
           recorder.answer(answer, c.since, performance.now());
           settled();

@@ -2,6 +2,8 @@
 
 export interface LoadSpec {
   readonly port: number;
+  /** Of loopback, that its connections come from; by default the system's choice. */
+  readonly localAddress?: string;
   readonly method: 'GET' | 'POST';
   /** One request each; which comes next is drawn by `pathZipf`. */
   readonly paths: readonly string[];
