@@ -261,14 +261,19 @@ t.test('tokens of an issuer, which are checked elsewhere first', async (t) => {
   const { port } = simmer;
   const offer = (token: string) => `simmer.bearer.${Buffer.from(token).toString('base64url')}`;
   const claims = { functions: ['default/*'] };
-  const now = Math.floor(Date.now() / 1_000);
-  const expired = await issuer.token({ ...claims, exp: now - 60 });
+  const now = () => Math.floor(Date.now() / 1_000);
+  const expired = await issuer.token({ ...claims, exp: now() - 60 });
   t.match(await refusal(port, { authorization: `Bearer ${expired}` }), { status: 401 });
   t.match(await refusal(port, { 'sec-websocket-protocol': offer(expired) }), { status: 401 });
-  const short = await issuer.token({ ...claims, exp: now + 3 });
-  const peer = await StreamPeer.open(t, port, 'msgpack', [offer(short)]);
-  peer.send({ type: 'invoke', id: 1, function: 'a', input: '{"echo":1}' });
-  t.equal((await peer.output(1)).echo, 1);
+  const openedFor = async (seconds: number) => {
+    const short = await issuer.token({ ...claims, exp: now() + seconds });
+    const opened = await StreamPeer.open(t, port, 'msgpack', [offer(short)]);
+    opened.send({ type: 'invoke', id: 1, function: 'a', input: '{"echo":1}' });
+    t.equal((await opened.output(1)).echo, 1);
+    return opened;
+  };
+  // A busy machine may be too slow for the first.
+  const peer = await openedFor(3).catch(() => openedFor(20));
   let id = 1;
   await eventually('the socket of a token that has expired is closed', () => {
     if (peer.closed === undefined) peer.send({ type: 'subscribe', id: ++id, executionId: 'x' });
