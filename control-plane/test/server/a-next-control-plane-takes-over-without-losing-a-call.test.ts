@@ -73,7 +73,7 @@ t.test(
   async (t) => {
     const { old, next, takeOver, processes } = await setUp(t, 1);
     const body = JSON.stringify({ input: { wait: '/nowhere/at/all' } });
-    const running = request(old.port, INVOKE, { body, headers: { 'x-timeout-ms': '1500' } });
+    const running = request(old.port, INVOKE, { body, headers: { 'x-timeout-ms': '5000' } });
     await eventually('it runs', () => old.core.scheduler.live === 1);
     takeOver();
     old.handOverTo(next);

@@ -256,7 +256,7 @@ t.test('who waits has its own time, and the execution goes on', async (t) => {
 
 t.test("the first one's time is its execution's: a timeout is replayed", async (t) => {
   const [gate, runs] = [simmer.gate(), simmer.gate()];
-  const brief = withKey('brief', { 'x-timeout-ms': '200' });
+  const brief = withKey('brief', { 'x-timeout-ms': '1000' });
   const first = await simmer.invoke('actor', { wait: gate, runs }, brief);
   const second = await simmer.invoke('actor', { wait: gate, runs }, withKey('brief'));
   t.equal(first.status, 504);
