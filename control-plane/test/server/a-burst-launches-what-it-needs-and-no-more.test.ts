@@ -31,9 +31,10 @@ async function launched(name: string): Promise<number> {
  */
 async function launchedNoMoreThan(t: Test, name: string, needed: number): Promise<void> {
   const count = await launched(name);
-  const { desired, decidedBy, decision } = await simmer.pool(name);
+  const { pods, desired, decidedBy, decision } = await simmer.pool(name);
   const most = decidedBy === 'load' ? Math.max(needed, desired) : needed;
   t.ok(count >= needed && count <= most, `${count} launched, ${desired} wanted: ${decision}`);
+  t.ok(pods.length >= needed && pods.length <= most, `${pods.length} are there`);
 }
 
 t.test('twenty calls at once of which one pod takes ten: two pods', async (t) => {

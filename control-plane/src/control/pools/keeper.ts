@@ -216,7 +216,7 @@ export class PoolKeeper {
     if (pod.phase.name === 'starting') {
       pod.phase = { name: 'ready', since: this.options.clock.now() };
       if (pod.revision === pool.registered.revision) pool.backoff = HEALTHY;
-      const origin = pod.origin === undefined ? undefined : this.table.get(pod.origin);
+      const origin = this.originOf(pod);
       if (origin !== undefined) this.refill(origin, REFILL_AFTER_READY_MS);
     } else if (pod.phase.name === 'draining') {
       // Of a deleted function: the scheduler lets it serve what waits before it leaves.
@@ -507,11 +507,16 @@ export class PoolKeeper {
   }
 
   /** It takes no more work: the WarmPool that gave it may have another. */
-  private lookAtOrigin({ podId, origin }: Pod): void {
-    const from = origin === undefined ? undefined : this.table.get(origin);
+  private lookAtOrigin(pod: Pod): void {
+    const from = this.originOf(pod);
     if (from === undefined) return;
-    if (!this.byPod.has(podId)) from.claimed.delete(podId);
+    if (!this.byPod.has(pod.podId)) from.claimed.delete(pod.podId);
     this.look(from);
+  }
+
+  /** The WarmPool that it was claimed from, while there is one. */
+  private originOf({ origin }: Pod): Pool | undefined {
+    return origin === undefined ? undefined : this.table.get(origin);
   }
 
   private cancel(pool: Pool, pod: Pod, reason: string): void {
