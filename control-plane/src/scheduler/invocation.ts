@@ -170,12 +170,6 @@ export class InvocationQueue {
     this.length++;
   }
 
-  shift(): Invocation | null {
-    const head = this.head;
-    if (head !== null) this.remove(head);
-    return head;
-  }
-
   /** The invocation must be in this queue. */
   remove(invocation: Invocation): void {
     const { prev, next } = invocation;

@@ -103,7 +103,7 @@ export class Retries {
     }
     this.leave(invocation);
     this.scheduler.wheel.set(invocation, invocation.deadlineAt);
-    this.scheduler.place(invocation);
+    this.scheduler.place(invocation, now);
   }
 
   /** It waits no longer. */

@@ -168,8 +168,13 @@ export class Scheduler implements InvocationOwner {
       this.fail(invocation, 'queue_full', 'The queue filled up while the body was received.');
       return;
     }
+    const now = this.ports.now();
+    if (now >= invocation.deadlineAt) {
+      this.onInvocationTimer(invocation, now);
+      return;
+    }
     fn.counters.count('accepted');
-    this.place(invocation);
+    this.place(invocation, now);
   }
 
   /** A slot is free for the next, or a place in the queue. */
@@ -178,16 +183,16 @@ export class Scheduler implements InvocationOwner {
     return waiting < fn.maxQueued || (waiting === 0 && fn.available.available > 0);
   }
 
-  /** Dispatches it or lets it wait: `hasRoom` has said yes. */
-  place(invocation: Invocation): void {
+  /** Dispatches it or lets it wait: `hasRoom` has said yes, and its deadline is to come. */
+  place(invocation: Invocation, now: number): void {
     const { fn } = invocation;
     const pod = fn.queue.length === 0 ? fn.available.best() : null;
     if (pod !== null) {
-      this.dispatch(invocation, pod, this.ports.now());
+      this.dispatch(invocation, pod, now);
       return;
     }
     invocation.state = 'queued';
-    invocation.queuedAt = this.ports.now();
+    invocation.queuedAt = now;
     if (invocation.observer !== null) invocation.observer.onQueued();
     fn.queue.push(invocation);
     fn.counters.addGauge('queued', 1);
@@ -228,8 +233,14 @@ export class Scheduler implements InvocationOwner {
   serve(pod: Pod, now: number): void {
     const { fn } = pod;
     while (pod.state === 'serving' && pod.load < pod.capacity) {
-      const next = fn.queue.shift();
+      const next = fn.queue.head;
       if (next === null) break;
+      if (now >= next.deadlineAt) {
+        // Its timer is about to tell so (up to a tick late): nothing starts past its deadline.
+        this.onInvocationTimer(next, now);
+        continue;
+      }
+      fn.queue.remove(next);
       fn.counters.addGauge('queued', -1);
       fn.queueMovedAt = Math.floor(now);
       this.dispatch(next, pod, now);
