@@ -72,7 +72,7 @@ t.test('no more Jobs than overflow allows; the others wait for a slot', async (t
   const { tenant } = simmer;
   await apply(tenant, single('bounded', { overflow: 1 }));
   await ready('bounded');
-  const running = Array.from({ length: 6 }, () => invoke(simmer, 'bounded', { ms: 3_000 }));
+  const running = Array.from({ length: 4 }, () => invoke(simmer, 'bounded', { ms: LONG_MS }));
   let most = 0;
   let done = false;
   const answers = Promise.all(running).finally(() => {
