@@ -56,13 +56,50 @@ class FakeUws {
   }
 }
 
-/** A pod's socket: keeps what it was sent until that is read, outside of what is measured. */
+/**
+ * What pods' sockets were given to send, in order. Of all sockets together: a list each would be memory that is touched for each
+ * pod, and counted as the scheduler's.
+ */
+class Sent {
+  private sockets: FakeSocket[] = [];
+  private messages: Uint8Array[] = [];
+
+  add(socket: FakeSocket, message: Uint8Array): void {
+    this.sockets.push(socket);
+    this.messages.push(message);
+  }
+
+  /** The pods' answers to it, as they would arrive. */
+  answers(): [FakeSocket, ArrayBuffer][] {
+    const answers: [FakeSocket, ArrayBuffer][] = [];
+    this.sockets.forEach((socket, i) => {
+      const frames: Uint8Array[] = [];
+      const take = (frame: Frame | undefined): boolean => {
+        const answer = answerTo(frame);
+        if (answer !== undefined) frames.push(encode(answer));
+        return true;
+      };
+      decodeEach(this.messages[i] as Uint8Array, take);
+      toMessages(frames, (message) => answers.push([socket, toArrayBuffer(message)]));
+    });
+    this.sockets = [];
+    this.messages = [];
+    return answers;
+  }
+}
+
+function answerTo(frame: Frame | undefined): Frame | undefined {
+  if (frame?.kind === 'ping') return { kind: 'pong', nonce: frame.nonce };
+  if (frame?.kind !== 'invoke') return undefined;
+  const { stream } = frame;
+  return { kind: 'result', stream, outcome: 'ok', code: '', message: '', body: RESULT_BODY };
+}
+
 class FakeSocket {
   private readonly data = { socket: null };
-  private readonly sent: Uint8Array[] = [];
-  private readonly owing: Set<FakeSocket>;
-  constructor(owing: Set<FakeSocket>) {
-    this.owing = owing;
+  private readonly sent: Sent;
+  constructor(sent: Sent) {
+    this.sent = sent;
   }
   getUserData(): object {
     return this.data;
@@ -71,30 +108,11 @@ class FakeSocket {
     write();
   }
   send(message: Uint8Array): number {
-    this.sent.push(message);
-    this.owing.add(this);
+    this.sent.add(this, message);
     return 1;
   }
   getBufferedAmount(): number {
     return 0;
-  }
-  /** The pod's answers to what it was sent, as they would arrive. */
-  answers(): ArrayBuffer[] {
-    const frames: Uint8Array[] = [];
-    const take = (frame: Frame | undefined): boolean => {
-      if (frame?.kind === 'ping') frames.push(encode({ kind: 'pong', nonce: frame.nonce }));
-      if (frame?.kind !== 'invoke') return true;
-      const { stream } = frame;
-      frames.push(
-        encode({ kind: 'result', stream, outcome: 'ok', code: '', message: '', body: RESULT_BODY }),
-      );
-      return true;
-    };
-    for (const message of this.sent) decodeEach(message, take);
-    this.sent.length = 0;
-    const messages: ArrayBuffer[] = [];
-    toMessages(frames, (message) => messages.push(toArrayBuffer(message)));
-    return messages;
   }
 }
 
@@ -144,12 +162,10 @@ class FakeRequest {
 class Population {
   private readonly uws: FakeUws;
   private readonly assembly: Assembly;
-  private readonly sockets: FakeSocket[] = [];
-  private readonly targets: string[];
+  private readonly targets: Buffer[];
   private readonly draw: () => number;
   private readonly request = new FakeRequest();
-  /** Those that were sent something: found without a walk through thousands. */
-  private readonly owing = new Set<FakeSocket>();
+  private readonly sent = new Sent();
 
   static async create(functions: number, idlePods: number): Promise<Population> {
     const uws = new FakeUws();
@@ -160,13 +176,13 @@ class Population {
   private constructor(uws: FakeUws, assembly: Assembly) {
     this.uws = uws;
     this.assembly = assembly;
-    this.targets = assembly.functions.map((name) => `${name}:invoke`);
+    this.targets = assembly.functions.map((name) => Buffer.from(`${name}:invoke`));
     this.draw = zipf(assembly.functions.length, 1);
-    for (const pod of assembly.pods) this.sockets.push(this.connect(pod));
+    for (const pod of assembly.pods) this.connect(pod);
   }
 
-  private connect(pod: FakePod): FakeSocket {
-    const socket = new FakeSocket(this.owing);
+  private connect(pod: FakePod): void {
+    const socket = new FakeSocket(this.sent);
     this.uws.pods['open']?.(socket);
     this.message(
       socket,
@@ -184,7 +200,6 @@ class Population {
       }),
     );
     this.message(socket, encode({ kind: 'ready', digest: '' }));
-    return socket;
   }
 
   private message(socket: FakeSocket, frame: Uint8Array): void {
@@ -196,13 +211,14 @@ class Population {
     let spentMs = 0;
     const before = FakeResponse.answered;
     for (let turn = 0; turn < turns; turn++) {
-      const targets = Array.from({ length: size }, () => this.draw());
+      // Strings of their own, as uWebSockets.js makes them of what it has read.
+      const targets = Array.from({ length: size }, () => this.target(this.draw()));
       const responses = targets.map(() => new FakeResponse());
 
       let flushed = aroundFlush();
       let from = performance.now();
       for (let i = 0; i < size; i++) {
-        this.request.target = this.targets[targets[i] as number] as string;
+        this.request.target = targets[i] as string;
         const response = responses[i] as FakeResponse;
         this.uws.invoke(response, this.request);
         response.deliver(REQUEST_BODY);
@@ -210,7 +226,7 @@ class Population {
       spentMs += performance.now() - from;
       spentMs += await flushed();
 
-      const messages = this.answers();
+      const messages = this.sent.answers();
       flushed = aroundFlush();
       from = performance.now();
       for (const [socket, message] of messages) {
@@ -225,13 +241,8 @@ class Population {
     return (spentMs * 1000) / answered;
   }
 
-  private answers(): [FakeSocket, ArrayBuffer][] {
-    const messages: [FakeSocket, ArrayBuffer][] = [];
-    for (const socket of this.owing) {
-      for (const message of socket.answers()) messages.push([socket, message]);
-    }
-    this.owing.clear();
-    return messages;
+  private target(index: number): string {
+    return (this.targets[index] as Buffer).toString('latin1');
   }
 }
 

@@ -46,6 +46,17 @@ export function timedUws(uws: Uws, watch: Watch): Uws {
     const { cork } = res;
     res.cork = (write) => watch.except(() => cork.call(res, () => watch.butOwn(write)));
   }
+  let watched = false;
+  /** Of all sockets at once, on their prototype: a function each would be memory that is touched for each pod, and counted. */
+  function watchSends(socket: object): void {
+    if (watched) return;
+    watched = true;
+    const sockets = Object.getPrototypeOf(socket) as { send: Handler };
+    const { send } = sockets;
+    sockets.send = function (this: object, ...args: never[]) {
+      return watch.except(() => send.apply(this, args));
+    };
+  }
   return {
     ...uws,
     DISABLED: uws.DISABLED,
@@ -67,10 +78,8 @@ export function timedUws(uws: Uws, watch: Watch): Uws {
         const { open, message } = behaviour;
         return ws.call(app, pattern, {
           ...behaviour,
-          open: (socket: { send: Handler }) => {
-            const { send } = socket;
-            socket.send = ((...args: never[]) =>
-              watch.except(() => send.apply(socket, args))) as Handler;
+          open: (socket: object) => {
+            watchSends(socket);
             open?.(socket as never);
           },
           message: (socket: never, data: ArrayBuffer, binary: boolean) =>

@@ -82,16 +82,17 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
   private readonly ws: WebSocket<unknown>;
   private readonly scheduler: Scheduler;
   private readonly batch: TurnBatch;
-  private state:
-    | { readonly kind: 'open' }
-    | { readonly kind: 'held'; readonly hello: Hello }
-    | { readonly kind: 'attached'; readonly pod: Pod }
-    | { readonly kind: 'closed' } = { kind: 'open' };
-  private out: Uint8Array[] = [];
+  /** Set while it is attached. */
+  private pod: Pod | null = null;
+  private closed = false;
   private queued = false;
+  /** Frames of this turn; null: none. */
+  private out: Uint8Array[] | null = null;
   /** Made for the first large body: of a thousand pods most never see one. */
   private senders: Map<number, BodySender> | null = null;
   private code: CodeSender | null = null;
+  /** Set while it is held. */
+  private hello: Hello | null = null;
   private awaitingPong = false;
   private idleWhenPinged = false;
   private nonce = 0;
@@ -117,8 +118,8 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
     const { body, stream } = invocation;
     const more = body.length > INLINE_BODY_BYTES;
     invocation.credit = WINDOW_BYTES;
-    if (this.state.kind === 'closed') return;
-    this.out.push(
+    if (this.closed) return;
+    this.put(
       encodeInvocation(
         stream,
         invocation.id,
@@ -133,7 +134,6 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
         more,
       ),
     );
-    this.markDirty();
     if (more) {
       const credit = WINDOW_BYTES - INLINE_BODY_BYTES;
       this.senders ??= new Map();
@@ -148,8 +148,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
   }
 
   credit(stream: number, bytes: number): void {
-    if (this.state.kind !== 'attached') return;
-    const invocation = this.state.pod.running.get(stream);
+    const invocation = this.pod?.running.get(stream);
     if (invocation === undefined) return;
     invocation.credit += bytes;
     this.send({ kind: 'credit', stream, bytes });
@@ -160,9 +159,8 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
   }
 
   specialize(session: string): void {
-    if (this.state.kind !== 'attached') return;
-    const { pod } = this.state;
-    if (pod.source !== undefined) this.sendCode(pod, pod.source, session);
+    const { pod } = this;
+    if (pod?.source !== undefined) this.sendCode(pod, pod.source, session);
   }
 
   drain(graceMs: number): void {
@@ -174,7 +172,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
   }
 
   close(reason: CloseReason): void {
-    if (this.state.kind === 'closed') return;
+    if (this.closed) return;
     this.flush();
     this.shut();
     this.ws.end(CLOSE[reason].code, CLOSE[reason].reason);
@@ -183,8 +181,12 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
   // ---- writing (P2, P3) --------------------------------------------------------------------------------------------
 
   private send(frame: Frame): void {
-    if (this.state.kind === 'closed') return;
-    this.out.push(encode(frame));
+    if (!this.closed) this.put(encode(frame));
+  }
+
+  private put(frame: Uint8Array): void {
+    if (this.out === null) this.out = [frame];
+    else this.out.push(frame);
     this.markDirty();
   }
 
@@ -196,7 +198,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
 
   flush(): void {
     this.queued = false;
-    if (this.state.kind === 'closed') return;
+    if (this.closed) return;
     this.sendOut();
     const { senders } = this;
     if (senders !== null && senders.size > 0) this.ws.cork(() => this.pump(senders));
@@ -204,8 +206,8 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
 
   private sendOut(): void {
     const { out } = this;
-    if (out.length === 0) return;
-    this.out = [];
+    if (out === null) return;
+    this.out = null;
     sending = this;
     toMessages(out, sendMessage);
   }
@@ -257,7 +259,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
   // ---- reading -----------------------------------------------------------------------------------------------------
 
   onMessage(message: ArrayBuffer, isBinary: boolean): void {
-    if (this.state.kind === 'closed') return;
+    if (this.closed) return;
     this.awaitingPong = false;
     try {
       if (!isBinary) throw new FrameError('a text message');
@@ -271,19 +273,19 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
 
   /** One frame; false when the socket was closed over it and the rest of its message is of no interest. */
   take(frame: Frame | undefined): boolean {
-    const { state } = this;
+    const { pod } = this;
     if (frame === undefined) return true;
-    if (state.kind === 'attached') this.onFrame(state.pod, frame);
-    else if (state.kind === 'open' && frame.kind === 'hello') this.onHello(frame);
+    if (pod !== null) this.onFrame(pod, frame);
+    else if (this.hello === null && frame.kind === 'hello') this.onHello(frame);
     else this.breakOff('violation', `${frame.kind} before welcome`); // P1
-    return this.state.kind !== 'closed';
+    return !this.closed;
   }
 
   private onHello(frame: Hello): void {
     const { pods, ports, wheel } = this.scheduler;
     const admittance = pods.hello(frame, this);
     if (!admittance.ok && admittance.held) {
-      this.state = { kind: 'held', hello: frame };
+      this.hello = frame;
       pods.hold(frame.uid, this);
       wheel.set(this, ports.now() + HOLD_MS);
       return;
@@ -303,7 +305,7 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
     }
     const { pod } = admittance;
     const { spec } = pod.fn.record;
-    this.state = { kind: 'attached', pod };
+    this.pod = pod;
     this.send({
       kind: 'welcome',
       session: admittance.session,
@@ -348,11 +350,11 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
 
   /** HeldHello: the backend has told of its uid. */
   sayAgain(): void {
-    const { state } = this;
-    if (state.kind !== 'held') return;
-    this.scheduler.pods.letGo(state.hello.uid, this);
-    this.state = { kind: 'open' };
-    this.onHello(state.hello);
+    const { hello } = this;
+    if (hello === null) return;
+    this.scheduler.pods.letGo(hello.uid, this);
+    this.hello = null;
+    this.onHello(hello);
   }
 
   private onFrame(pod: Pod, frame: Frame): void {
@@ -424,36 +426,34 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
   // ---- ends --------------------------------------------------------------------------------------------------------
 
   private breakOff(reason: CloseReason, detail: string): void {
-    const { state } = this;
+    const { pod } = this;
     this.scheduler.ports.log({
       level: 'warn',
       message: 'pod broke the protocol',
       fields: {
         code: 'malformed_frame',
         detail,
-        ...(state.kind === 'attached' && { pod: state.pod.id, function: state.pod.fn.key }),
+        ...(pod !== null && { pod: pod.id, function: pod.fn.key }),
       },
     });
     this.close(reason);
-    if (state.kind === 'attached') {
-      this.scheduler.pods.kill(state.pod, `it broke the protocol: ${detail}`);
-    }
+    if (pod !== null) this.scheduler.pods.kill(pod, `it broke the protocol: ${detail}`);
   }
 
   /** The socket is gone, whoever closed it. */
   onClose(): void {
-    const { state } = this;
+    const { pod } = this;
     this.shut();
-    if (state.kind === 'attached' && state.pod.link === this) {
-      this.scheduler.pods.socketLost(state.pod, 'its socket closed');
-    }
+    if (pod?.link === this) this.scheduler.pods.socketLost(pod, 'its socket closed');
   }
 
   private shut(): void {
-    const { state } = this;
-    if (state.kind === 'held') this.scheduler.pods.letGo(state.hello.uid, this);
-    this.state = { kind: 'closed' };
-    this.out = [];
+    const { hello } = this;
+    if (hello !== null) this.scheduler.pods.letGo(hello.uid, this);
+    this.closed = true;
+    this.hello = null;
+    this.pod = null;
+    this.out = null;
     this.senders = null;
     this.code = null;
     this.batch.code.delete(this);
@@ -462,11 +462,11 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
 
   /** P4 */
   onTimer(now: number): void {
-    const { state } = this;
-    if (state.kind === 'open') this.close('helloTimeout');
-    if (state.kind === 'held') this.close('unidentified');
-    if (state.kind !== 'attached') return;
-    const { pod } = state;
+    const { pod } = this;
+    if (pod === null) {
+      this.close(this.hello === null ? 'helloTimeout' : 'unidentified');
+      return;
+    }
     const idle = pod.load === 0 && pod.state === 'serving';
     if (this.awaitingPong && this.idleWhenPinged && idle) {
       this.close('unresponsive');

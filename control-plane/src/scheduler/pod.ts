@@ -132,60 +132,82 @@ export class Pod extends TimerNode {
  * buckets, at most the concurrency.
  *
  * Invariants:
- *  S1. A pod is linked here exactly while it is serving and load < capacity, in bucket `load`.
+ *  S1. A pod is in here exactly while it is serving and load < capacity, in bucket `load`.
  *  S2. Within a bucket the head was used last, so the rest may cool down and be retired.
+ *  S3. Until two pods had a free slot at once there are no buckets, but `only`: most functions never have two, and the list of
+ *      buckets is two cache lines more.
  */
 export class PodSet {
+  private only: Pod | null = null;
   /** Head and tail of bucket n at 2n and 2n + 1: side by side, as both are touched whenever a load changes. */
-  private readonly ends: (Pod | null)[] = [null, null];
+  private ends: (Pod | null)[] | null = null;
   /** No pod is in a bucket below this. */
   private lowest = 0;
-  private linked = 0;
+  private count = 0;
 
   /** Pods with a free slot. */
   get available(): number {
-    return this.linked;
+    return this.count;
   }
 
   /** The most recently used idle pod, or the least loaded one (the most recently used among equals). */
   best(): Pod | null {
-    if (this.linked === 0) return null;
-    while (this.ends[2 * this.lowest] === null) this.lowest++;
-    return this.ends[2 * this.lowest] as Pod;
+    const { ends } = this;
+    if (ends === null || this.count === 0) return this.only;
+    while (ends[2 * this.lowest] === null) this.lowest++;
+    return ends[2 * this.lowest] as Pod;
   }
 
   /** The idle pod that was used longest ago. */
   leastRecentlyUsedIdle(): Pod | null {
+    if (this.ends === null) return this.only?.bucket === 0 ? this.only : null;
     return this.ends[1] as Pod | null;
   }
 
   /** Puts the pod where its state and load say (S1), as its bucket's most recently used. */
   place(pod: Pod): void {
-    if (pod.bucket !== -1) this.unlink(pod);
-    const load = pod.load;
-    if (pod.state !== 'serving' || load >= pod.capacity) return;
-    const { ends } = this;
-    while (ends.length <= 2 * load) ends.push(null, null);
-    const head = ends[2 * load] as Pod | null;
-    pod.bucket = load;
-    pod.prev = null;
-    pod.next = head;
-    if (head === null) ends[2 * load + 1] = pod;
-    else head.prev = pod;
-    ends[2 * load] = pod;
-    this.linked++;
-    if (load < this.lowest) this.lowest = load;
+    const bucket = pod.state === 'serving' && pod.load < pod.capacity ? pod.load : -1;
+    if (this.ends === null) {
+      const { only } = this;
+      if (only === null || only === pod) {
+        pod.bucket = bucket;
+        this.only = bucket === -1 ? null : pod;
+        this.count = bucket === -1 ? 0 : 1;
+        return;
+      }
+      if (bucket === -1) return;
+      this.only = null;
+      this.ends = [null, null];
+      this.link(this.ends, only);
+    } else if (pod.bucket !== -1) {
+      this.unlink(this.ends, pod);
+      this.count--;
+    }
+    pod.bucket = bucket;
+    if (bucket === -1) return;
+    this.link(this.ends, pod);
+    this.count++;
   }
 
-  private unlink(pod: Pod): void {
+  private link(ends: (Pod | null)[], pod: Pod): void {
+    const { bucket } = pod;
+    while (ends.length <= 2 * bucket) ends.push(null, null);
+    const head = ends[2 * bucket] as Pod | null;
+    pod.prev = null;
+    pod.next = head;
+    if (head === null) ends[2 * bucket + 1] = pod;
+    else head.prev = pod;
+    ends[2 * bucket] = pod;
+    if (bucket < this.lowest) this.lowest = bucket;
+  }
+
+  private unlink(ends: (Pod | null)[], pod: Pod): void {
     const { bucket, prev, next } = pod;
-    if (prev === null) this.ends[2 * bucket] = next;
+    if (prev === null) ends[2 * bucket] = next;
     else prev.next = next;
-    if (next === null) this.ends[2 * bucket + 1] = prev;
+    if (next === null) ends[2 * bucket + 1] = prev;
     else next.prev = prev;
     pod.prev = null;
     pod.next = null;
-    pod.bucket = -1;
-    this.linked--;
   }
 }
