@@ -95,6 +95,7 @@ function answerTo(frame: Frame | undefined): Frame | undefined {
   return { kind: 'result', stream, outcome: 'ok', code: '', message: '', body: RESULT_BODY };
 }
 
+/** A pod's socket: what it is given to send is read later, outside of what is measured. */
 class FakeSocket {
   private readonly data = { socket: null };
   private readonly sent: Sent;

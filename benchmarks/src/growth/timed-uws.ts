@@ -46,12 +46,13 @@ export function timedUws(uws: Uws, watch: Watch): Uws {
     const { cork } = res;
     res.cork = (write) => watch.except(() => cork.call(res, () => watch.butOwn(write)));
   }
-  let watched = false;
+  /** Prototypes of sockets: each endpoint may have its own. */
+  const watched = new Set<object>();
   /** Of all sockets at once, on their prototype: a function each would be memory that is touched for each pod, and counted. */
   function watchSends(socket: object): void {
-    if (watched) return;
-    watched = true;
     const sockets = Object.getPrototypeOf(socket) as { send: Handler };
+    if (watched.has(sockets)) return;
+    watched.add(sockets);
     const { send } = sockets;
     sockets.send = function (this: object, ...args: never[]) {
       return watch.except(() => send.apply(this, args));

@@ -138,7 +138,6 @@ export class PodSocket extends TimerNode implements PodLink, HeldHello, Flushabl
       const credit = WINDOW_BYTES - INLINE_BODY_BYTES;
       this.senders ??= new Map();
       this.senders.set(stream, { stream, body, offset: INLINE_BODY_BYTES, credit });
-      this.markDirty();
     }
   }
 
