@@ -5,20 +5,15 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { decodeEach, encode } from '@simmer/protocol/codec';
-import type { Frame } from '@simmer/protocol/frames';
-import { SUBPROTOCOL } from '@simmer/protocol/limits';
-import { RUNTIME_ENV, RUNTIME_NODE_FLAGS } from '@simmer/protocol/runtime-environment';
-import { WebSocketServer } from 'ws';
+import { RUNTIME_NODE_FLAGS } from '@simmer/protocol/runtime-environment';
+import { startBareRuntime } from '../baselines/bare-runtime.ts';
 import {
   type FunctionSetup,
   invokePath,
-  ROOT,
   type SimmerServer,
   startServer,
 } from '../baselines/simmer.ts';
@@ -116,60 +111,11 @@ async function emptyProcess(file: string): Promise<number> {
 }
 
 /** Spawn of the runtime to its `ready`, against a peer that only welcomes it. */
-export async function spawnToReady(): Promise<number> {
-  const peer = new WebSocketServer({
-    port: 0,
-    host: '127.0.0.1',
-    handleProtocols: () => SUBPROTOCOL,
-  });
-  await once(peer, 'listening');
-  const ready = new Promise<number>((resolve) => {
-    peer.on('connection', (ws) => {
-      const take = (frame: Frame | undefined): boolean => {
-        if (frame?.kind === 'ready') resolve(performance.now());
-        if (frame?.kind !== 'hello') return true;
-        ws.send(
-          encode({
-            kind: 'welcome',
-            session: 'session',
-            heartbeatMs: 2_000,
-            maxRequestBytes: 1_048_576,
-            maxResultBytes: 1_048_576,
-            windowBytes: 262_144,
-            logBytes: 0,
-          }),
-        );
-        return true;
-      };
-      ws.on('message', (data: Buffer) => decodeEach(data, take));
-    });
-  });
-  const from = performance.now();
-  const child = spawn(
-    process.execPath,
-    [...RUNTIME_NODE_FLAGS, join(ROOT, 'runtime/dist/runtime.cjs')],
-    {
-      stdio: ['pipe', 'ignore', 'ignore'],
-      env: {
-        [RUNTIME_ENV.address]: `ws://127.0.0.1:${(peer.address() as AddressInfo).port}`,
-        [RUNTIME_ENV.podUid]: 'pod',
-        [RUNTIME_ENV.token]: 'token',
-        [RUNTIME_ENV.function]: 'default/echo',
-        [RUNTIME_ENV.handler]: handlerFile('echo'),
-        [RUNTIME_ENV.exitWithStdin]: '1',
-      },
-    },
-  );
-  const exited = once(child, 'exit').then(([code]) => {
-    throw new Error(`the runtime exited with ${code} before it was ready`);
-  });
-  exited.catch(() => {});
-  const ms = (await Promise.race([ready, exited])) - from;
-  child.kill('SIGKILL');
-  await exited.catch(() => {});
-  for (const ws of peer.clients) ws.terminate();
-  peer.close();
-  return ms;
+async function spawnToReady(): Promise<number> {
+  const runtime = await startBareRuntime('echo');
+  runtime.kill();
+  await runtime.gone;
+  return runtime.readyMs;
 }
 
 /** Spawn of a plain Node HTTP server around the same handler to its first answer. */
