@@ -18,7 +18,6 @@ import type { Grant } from '../shared/messages.ts';
 import type { FunctionState } from './function-state.ts';
 import type { Invocation } from './invocation.ts';
 import { Running } from './running.ts';
-import { TimerNode } from './timing-wheel.ts';
 
 export type PodState =
   | 'expected'
@@ -48,31 +47,30 @@ export interface PodOwner {
   onPodTimer(pod: Pod, now: number): void;
 }
 
-export class Pod extends TimerNode {
+export class Pod extends Running {
   /** Changes once at most: when a generic pod is claimed (claims.ts). */
   fn: FunctionState;
   state: PodState = 'expected';
   link: PodLink | null = null;
-  /** Attempts by stream; and attempts of earlier sockets that it still runs (they hold slots too). */
-  readonly running = new Running();
+  /** Attempts of earlier sockets that it still runs (they hold slots too). */
   orphans = 0;
   /** Attempts at once. */
   capacity: number;
   /** The stream of its last attempt on this socket. */
   lastStream = 0;
-  // Its place in PodSet.
+  // Its place in PodSet: its bucket, and below its neighbours there.
   bucket = -1;
-  prev: Pod | null = null;
-  next: Pod | null = null;
   /** The gauge it is counted in; '' before it is counted and once it is gone. */
   counted: Gauge | '' = '';
-  readonly kind: PodKind;
   /** On the scheduler's clock, whole milliseconds: a field that holds a fraction is an object of its own. */
   idleSince = 0;
   /** Its first result is still to come, and will be observed as the cold start's last phase. */
   cold = true;
   /** Drain it as soon as it idles and nothing waits: Jobs, and pods of a deleted function. */
   leaveWhenIdle: boolean;
+  prev: Pod | null = null;
+  next: Pod | null = null;
+  readonly kind: PodKind;
   readonly id: string;
   readonly backend: string;
   revision: string;
@@ -116,9 +114,14 @@ export class Pod extends TimerNode {
     this.leaveWhenIdle = kind === 'job';
   }
 
+  /** Attempts by stream. */
+  get running(): Running {
+    return this;
+  }
+
   /** Slots in use. */
   get load(): number {
-    return this.running.size + this.orphans;
+    return this.size + this.orphans;
   }
 
   onTimer(now: number): void {
