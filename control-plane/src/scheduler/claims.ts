@@ -133,7 +133,7 @@ export class Claims {
   private serve(pool: GenericPool): void {
     const now = this.scheduler.ports.now();
     for (const fn of [...pool.askers.keys()]) {
-      if (pool.fn.available.available === 0 && roomOf(pool, now) <= 0) return;
+      if (pool.fn.available.withFreeSlot === 0 && roomOf(pool, now) <= 0) return;
       this.scheduler.misses.look(fn, now);
     }
   }
@@ -222,7 +222,7 @@ export class Claims {
 
 /** C1, oldest first. */
 function idleOf({ fn }: GenericPool): Pod[] {
-  if (fn.available.available === 0) return [];
+  if (fn.available.withFreeSlot === 0) return [];
   const { revision } = fn.record;
   return [...fn.pods].filter(
     (pod) => pod.state === 'serving' && pod.link !== null && pod.revision === revision,

@@ -8,14 +8,16 @@ import { warmPoolName } from '@simmer/protocol/names';
 import { FunctionCounters } from '../shared/counters.ts';
 import type { FunctionRecord } from '../shared/messages.ts';
 import { bucketFor, type TokenBucket } from './access/token-bucket.ts';
-import { InvocationQueue } from './invocation.ts';
+import { type Invocation, InvocationQueue } from './invocation.ts';
 import { type Pod, PodSet } from './pod.ts';
-import { TimerNode } from './timing-wheel.ts';
 
 /** Weight of the newest observation in the moving averages: about the last twenty count. */
 const NEWEST = 0.1;
 /** What a cold start is taken to last before the first was seen. */
 const FIRST_COLD_START_MS = 200;
+
+/** That of all functions for which nothing has waited yet: a queue each, to see that it is empty, would be a cache line each. */
+const NO_QUEUE = new InvocationQueue();
 
 /** Launches are suspended: the control thread refused one. */
 export interface LaunchHold {
@@ -39,7 +41,7 @@ function writtenSchemas({ inputSchema, outputSchema }: FunctionRecord['spec']): 
   };
 }
 
-export class FunctionState extends TimerNode {
+export class FunctionState extends PodSet {
   // What every invocation touches stands together, here and in Pod: a thousand functions called in turn are so many cache lines.
   /** What every invocation asks of the spec, without its three objects. */
   timeoutMs = 0;
@@ -55,8 +57,8 @@ export class FunctionState extends TimerNode {
   sentOn = false;
   /** Replaced by a block of its own when the function is deleted: the shared one may go to another function. */
   counters: FunctionCounters;
-  readonly queue = new InvocationQueue();
-  readonly available = new PodSet();
+  /** Its own from when an invocation first waits (`enqueue`). */
+  queue = NO_QUEUE;
   /**
    * Slots of pods that serve, pods on their way (launched or redialling), pool pods and Jobs that are either: kept
    * beside `pods` because every miss asks. Maintained by pod-lifecycle.ts alone.
@@ -97,6 +99,16 @@ export class FunctionState extends TimerNode {
     this.current = record;
     this.record = record;
     this.counters = new FunctionCounters(memory, record.slot);
+  }
+
+  /** Its pods that have a free slot. */
+  get available(): PodSet {
+    return this;
+  }
+
+  enqueue(invocation: Invocation): void {
+    if (this.queue === NO_QUEUE) this.queue = new InvocationQueue();
+    this.queue.push(invocation);
   }
 
   get record(): FunctionRecord {

@@ -3,12 +3,13 @@ import { urlNameOfKey, warmPoolName } from '@simmer/protocol/names';
 import { OTHER_SLOT } from '../shared/counters.ts';
 import type { FunctionRecord, FunctionsMessage } from '../shared/messages.ts';
 import { type FunctionOwner, FunctionState } from './function-state.ts';
+import { NameTable } from './name-table.ts';
 import type { Scheduler } from './scheduler.ts';
 
 export class FunctionTable implements FunctionOwner {
   private readonly byKey = new Map<string, FunctionState>();
   /** `echo` and `echo.default` both. */
-  private readonly byName = new Map<string, FunctionState>();
+  private readonly byName = new NameTable<FunctionState>();
   /** Deleted, and not yet without pods and work. */
   private readonly leaving = new Set<FunctionState>();
   private readonly scheduler: Scheduler;

@@ -18,6 +18,7 @@ import type { Grant } from '../shared/messages.ts';
 import type { FunctionState } from './function-state.ts';
 import type { Invocation } from './invocation.ts';
 import { Running } from './running.ts';
+import { TimerNode } from './timing-wheel.ts';
 
 export type PodState =
   | 'expected'
@@ -134,13 +135,15 @@ export class Pod extends Running {
  * recently used first. Taking the best pod, and moving one when its load changes, are O(1) but for the walk past empty
  * buckets, at most the concurrency.
  *
+ * A function is one (function-state.ts), rather than has one, for the reason that a pod is a Running.
+ *
  * Invariants:
  *  S1. A pod is in here exactly while it is serving and load < capacity, in bucket `load`.
  *  S2. Within a bucket the head was used last, so the rest may cool down and be retired.
  *  S3. Until two pods had a free slot at once there are no buckets, but `only`: most functions never have two, and the list of
  *      buckets is two cache lines more.
  */
-export class PodSet {
+export abstract class PodSet extends TimerNode {
   private only: Pod | null = null;
   /** Head and tail of bucket n at 2n and 2n + 1: side by side, as both are touched whenever a load changes. */
   private ends: (Pod | null)[] | null = null;
@@ -149,7 +152,7 @@ export class PodSet {
   private count = 0;
 
   /** Pods with a free slot. */
-  get available(): number {
+  get withFreeSlot(): number {
     return this.count;
   }
 

@@ -112,7 +112,7 @@ export class Scheduler implements InvocationOwner {
 
   private admissionInput(fn: FunctionState, bytes: number, budgetMs: number): AdmissionInput {
     return {
-      freeSlot: fn.available.available > 0 && fn.queue.length === 0,
+      freeSlot: fn.available.withFreeSlot > 0 && fn.queue.length === 0,
       queued: fn.queue.length,
       maxQueued: fn.maxQueued,
       heldBytes: fn.heldBytes + bytes,
@@ -180,7 +180,7 @@ export class Scheduler implements InvocationOwner {
   /** A slot is free for the next, or a place in the queue. */
   hasRoom(fn: FunctionState): boolean {
     const waiting = fn.queue.length;
-    return waiting < fn.maxQueued || (waiting === 0 && fn.available.available > 0);
+    return waiting < fn.maxQueued || (waiting === 0 && fn.available.withFreeSlot > 0);
   }
 
   /** Dispatches it or lets it wait: `hasRoom` has said yes, and its deadline is to come. */
@@ -194,7 +194,7 @@ export class Scheduler implements InvocationOwner {
     invocation.state = 'queued';
     invocation.queuedAt = now;
     if (invocation.observer !== null) invocation.observer.onQueued();
-    fn.queue.push(invocation);
+    fn.enqueue(invocation);
     fn.counters.addGauge('queued', 1);
     this.misses.onQueued(invocation);
   }

@@ -20,18 +20,19 @@ const BUCKETS_MS: readonly number[] = BUCKETS_SECONDS.map((s) => s * 1000);
 const BUCKET_COUNT = BUCKETS_MS.length + 1;
 
 export const GAUGES = [
-  /** Invocations in the queue, and the bytes of all bodies held for the function. */
-  'queued',
+  /** Bytes of all bodies held for the function. */
   'heldBytes',
   /** Attempts on a pod. */
   'running',
-  'podsLaunching',
   'podsIdle',
   'podsBusy',
-  'podsDraining',
 ] as const;
-/** Those that a plain call never touches. */
+/** Those that a call which finds a free slot never touches. */
 export const RARE_GAUGES = [
+  /** Invocations in the queue. */
+  'queued',
+  'podsLaunching',
+  'podsDraining',
   /** Invocations that wait for their next attempt. */
   'waiting',
   /** Attempts, of those on a pod, that were cancelled and hold on: their invocation has ended. */
@@ -40,8 +41,9 @@ export const RARE_GAUGES = [
 export type Gauge = (typeof GAUGES)[number] | (typeof RARE_GAUGES)[number];
 
 /** accepted = queued + running - lingering + waiting + those of ENDS, always. */
-export const COUNTERS = ['accepted', 'succeeded', 'podsLost'] as const;
+export const COUNTERS = ['accepted', 'succeeded'] as const;
 export const RARE_COUNTERS = [
+  'podsLost',
   'retries',
   // Those that were accepted and ended otherwise than well.
   'failed',
@@ -100,18 +102,18 @@ export type HistogramName = (typeof HISTOGRAMS)[number];
 export const ERROR_CODES = Object.keys(ERRORS) as ErrorCode[];
 
 /**
- * A block begins on a cache line (8 doubles), with what every invocation touches first: gauges, counters and placements
- * are its first two lines, and a histogram's count, sum and buckets of up to 5 ms share one. A thousand functions called
- * in turn are then a thousand times six lines, not twenty.
+ * A block begins on a cache line (8 doubles), and what a plain call touches is two of them: the first, gauges to the placement on a
+ * warm slot, and of its histogram count, sum and buckets of up to 5 ms. A thousand functions called in turn are so many lines.
  */
 const CACHE_LINE = 8;
 const aligned = (length: number): number => Math.ceil(length / CACHE_LINE) * CACHE_LINE;
 
 const AT_COUNTERS = GAUGES.length;
-const AT_PLACEMENTS = AT_COUNTERS + COUNTERS.length;
 /** The sum of the milliseconds for which attempts held their slots. */
-const AT_SLOT_MS = AT_PLACEMENTS + PLACEMENTS.length;
-const AT_HISTOGRAMS = aligned(AT_SLOT_MS + 1);
+const AT_SLOT_MS = AT_COUNTERS + COUNTERS.length;
+/** `warm`, the first of them, is the last of the first line. */
+const AT_PLACEMENTS = AT_SLOT_MS + 1;
+const AT_HISTOGRAMS = aligned(AT_PLACEMENTS + PLACEMENTS.length);
 const AT_COUNT = 0;
 const AT_SUM_MS = 1;
 const AT_BUCKETS = 2;

@@ -156,7 +156,7 @@ function check(w: World): void {
   assert(counters.gauge('waiting') === fn.waiting.length, 'the gauge of those that wait drifts');
   assert(fn.servingSlots === slots && fn.comingPods === coming, 'slots or launches are miscounted');
   assert(fn.poolPods === pool && fn.jobs === jobs, 'pods are miscounted');
-  assert(fn.queue.length === 0 || fn.available.available === 0, 'one waits beside a free slot');
+  assert(fn.queue.length === 0 || fn.available.withFreeSlot === 0, 'one waits beside a free slot');
   const byGauge = (['podsLaunching', 'podsIdle', 'podsBusy', 'podsDraining'] as const).reduce(
     (sum, name) => sum + counters.gauge(name),
     0,

@@ -36,7 +36,7 @@ t.test('a miss claims a pod at once, and it serves the head when it is loaded', 
   t.match(claims(), [{ podId: generic[0]?.id, functionKey: 'default/f', revision: 'r1' }]);
   const pod = generic[0] as Pod;
   t.equal(pod.fn, f);
-  t.match([f.comingPods, f.poolPods, warm.poolPods, warm.available.available], [1, 1, 1, 1]);
+  t.match([f.comingPods, f.poolPods, warm.poolPods, warm.available.withFreeSlot], [1, 1, 1, 1]);
   t.equal(h.needs('pool'), 0, 'nothing is launched');
   h.call(f);
   h.advance(60);
@@ -209,7 +209,7 @@ t.test('one that does not load costs its function, not the pool', async (t) => {
   t.match(reply.detail, /why/);
   h.call(fn('fine'));
   t.equal(claims().length, 2);
-  t.equal(warm.available.available, 1);
+  t.equal(warm.available.withFreeSlot, 1);
   h.advance(600);
   for (let i = 0; i < 3; i++) h.call(broken);
   t.equal(claims().length, 3, 'then one shows whether it still fails');
