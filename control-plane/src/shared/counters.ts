@@ -102,27 +102,28 @@ export type HistogramName = (typeof HISTOGRAMS)[number];
 export const ERROR_CODES = Object.keys(ERRORS) as ErrorCode[];
 
 /**
- * A block begins on a cache line (8 doubles), and what a plain call touches is two of them: the first, gauges to the placement on a
- * warm slot, and of its histogram count, sum and buckets of up to 5 ms. A thousand functions called in turn are so many lines.
+ * A block begins on a pair of cache lines (8 doubles each), and what a plain call touches is that pair: gauges to the placement on a
+ * warm slot, and the latency's count, sum and buckets of up to 5 ms. Processors fetch the two of a pair together, so that for each
+ * of a thousand functions called in turn it is one miss.
  */
 const CACHE_LINE = 8;
-const aligned = (length: number): number => Math.ceil(length / CACHE_LINE) * CACHE_LINE;
+const aligned = (length: number, to = CACHE_LINE): number => Math.ceil(length / to) * to;
 
 const AT_COUNTERS = GAUGES.length;
 /** The sum of the milliseconds for which attempts held their slots. */
 const AT_SLOT_MS = AT_COUNTERS + COUNTERS.length;
-/** `warm`, the first of them, is the last of the first line. */
-const AT_PLACEMENTS = AT_SLOT_MS + 1;
-const AT_HISTOGRAMS = aligned(AT_PLACEMENTS + PLACEMENTS.length);
+const AT_WARM = AT_SLOT_MS + 1;
+const AT_HISTOGRAMS = aligned(AT_WARM + 1);
 const AT_COUNT = 0;
 const AT_SUM_MS = 1;
 const AT_BUCKETS = 2;
 const HISTOGRAM_LENGTH = aligned(AT_BUCKETS + BUCKET_COUNT);
-const AT_MISSES = AT_HISTOGRAMS + HISTOGRAMS.length * HISTOGRAM_LENGTH;
+const AT_OTHER_PLACEMENTS = AT_HISTOGRAMS + HISTOGRAMS.length * HISTOGRAM_LENGTH;
+const AT_MISSES = AT_OTHER_PLACEMENTS + PLACEMENTS.length - 1;
 const AT_ERRORS = AT_MISSES + MISSES.length;
 const AT_RARE_GAUGES = AT_ERRORS + ERROR_CODES.length;
 const AT_RARE_COUNTERS = AT_RARE_GAUGES + RARE_GAUGES.length;
-const BLOCK_LENGTH = aligned(AT_RARE_COUNTERS + RARE_COUNTERS.length);
+const BLOCK_LENGTH = aligned(AT_RARE_COUNTERS + RARE_COUNTERS.length, 2 * CACHE_LINE);
 
 /** Header: epoch milliseconds of each thread's last beat, then process-wide values. */
 const HEADER_LENGTH = 64;
@@ -160,7 +161,8 @@ const COUNTER_AT = {
   ...index(COUNTERS, AT_COUNTERS),
   ...index(RARE_COUNTERS, AT_RARE_COUNTERS),
 };
-const PLACEMENT_AT = index(PLACEMENTS, AT_PLACEMENTS);
+const [WARM, ...OTHER_PLACEMENTS] = PLACEMENTS;
+const PLACEMENT_AT = { [WARM]: AT_WARM, ...index(OTHER_PLACEMENTS, AT_OTHER_PLACEMENTS) };
 const MISS_AT = index(MISSES, AT_MISSES);
 const ERROR_AT = index(ERROR_CODES, AT_ERRORS);
 const STREAM_AT = index(STREAM, AT_STREAM);
@@ -260,7 +262,7 @@ export class FunctionCounters {
   /** Attempts that took a slot. */
   get placed(): number {
     let sum = 0;
-    for (let i = 0; i < PLACEMENTS.length; i++) sum += this.read(AT_PLACEMENTS + i);
+    for (const kind of PLACEMENTS) sum += this.placement(kind);
     return sum;
   }
   miss(kind: MissKind): number {
