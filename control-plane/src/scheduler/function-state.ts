@@ -5,7 +5,7 @@
 
 import type { Welcome } from '@simmer/protocol/frames';
 import { warmPoolName } from '@simmer/protocol/names';
-import { FunctionCounters } from '../shared/counters.ts';
+import type { FunctionCounters } from '../shared/counters.ts';
 import type { FunctionRecord } from '../shared/messages.ts';
 import { bucketFor, type TokenBucket } from './access/token-bucket.ts';
 import { type Invocation, InvocationQueue } from './invocation.ts';
@@ -91,14 +91,14 @@ export class FunctionState extends PodSet {
   holds: { pool: LaunchHold | null; job: LaunchHold | null } = { pool: null, job: null };
   private readonly owner: FunctionOwner;
 
-  constructor(owner: FunctionOwner, record: FunctionRecord, memory: SharedArrayBuffer) {
+  constructor(owner: FunctionOwner, record: FunctionRecord, counters: FunctionCounters) {
     super();
     this.owner = owner;
     this.key = record.key;
     this.generic = warmPoolName(record.key) !== undefined;
     this.current = record;
     this.record = record;
-    this.counters = new FunctionCounters(memory, record.slot);
+    this.counters = counters;
   }
 
   /** Its pods that have a free slot. */

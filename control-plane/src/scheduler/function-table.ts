@@ -1,6 +1,6 @@
 /** The functions by key and by the names that URLs give them: the one table that the warm path shares. */
 import { urlNameOfKey, warmPoolName } from '@simmer/protocol/names';
-import { OTHER_SLOT } from '../shared/counters.ts';
+import { allBlocks, type FunctionCounters, OTHER_SLOT } from '../shared/counters.ts';
 import type { FunctionRecord, FunctionsMessage } from '../shared/messages.ts';
 import { type FunctionOwner, FunctionState } from './function-state.ts';
 import { NameTable } from './name-table.ts';
@@ -13,11 +13,11 @@ export class FunctionTable implements FunctionOwner {
   /** Deleted, and not yet without pods and work. */
   private readonly leaving = new Set<FunctionState>();
   private readonly scheduler: Scheduler;
-  private readonly memory: SharedArrayBuffer;
+  private readonly blocks: readonly FunctionCounters[];
 
   constructor(scheduler: Scheduler, memory: SharedArrayBuffer) {
     this.scheduler = scheduler;
-    this.memory = memory;
+    this.blocks = allBlocks(memory);
   }
 
   get(key: string): FunctionState | undefined {
@@ -57,7 +57,8 @@ export class FunctionTable implements FunctionOwner {
       this.scheduler.misses.look(known, this.scheduler.ports.now());
       return;
     }
-    const fn = new FunctionState(this, record, this.memory);
+    const counters = this.blocks[record.slot] as FunctionCounters;
+    const fn = new FunctionState(this, record, counters);
     this.byKey.set(record.key, fn);
     for (const name of namesOf(record.key)) this.byName.set(name, fn);
   }

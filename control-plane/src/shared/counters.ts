@@ -308,6 +308,12 @@ export class FunctionCounters {
   }
 }
 
+/** All blocks of the memory by slot. Made together they lie together: each would else be a cache line of its own. */
+export function allBlocks(memory: SharedArrayBuffer): FunctionCounters[] {
+  const count = (memory.byteLength / 8 - HEADER_LENGTH) / BLOCK_LENGTH;
+  return Array.from({ length: count }, (_, slot) => new FunctionCounters(memory, slot));
+}
+
 export const HISTOGRAM = index(HISTOGRAMS, 0);
 
 export type ThreadName = keyof typeof BEAT;
