@@ -10,6 +10,7 @@ import type { FunctionRecord } from '../shared/messages.ts';
 import { bucketFor, type TokenBucket } from './access/token-bucket.ts';
 import { type Invocation, InvocationQueue } from './invocation.ts';
 import { type Pod, PodSet } from './pod.ts';
+import type { TimerNode } from './timing-wheel.ts';
 
 /** Weight of the newest observation in the moving averages: about the last twenty count. */
 const NEWEST = 0.1;
@@ -41,8 +42,24 @@ function writtenSchemas({ inputSchema, outputSchema }: FunctionRecord['spec']): 
   };
 }
 
-export class FunctionState extends PodSet {
+export class FunctionState extends PodSet implements TimerNode {
   // What every invocation touches stands together, here and in Pod: a thousand functions called in turn are so many cache lines.
+  /** Replaced by a block of its own when the function is deleted: the shared one may go to another function. */
+  counters: FunctionCounters;
+  /** Its own from when an invocation first waits (`enqueue`). */
+  queue = NO_QUEUE;
+  /** Bytes of all bodies held: received, waiting, running. */
+  heldBytes = 0;
+  /** Its pods belong to another control plane now (send-off.ts). */
+  sentOn = false;
+  /**
+   * Slots of pods that serve, pods on their way (launched or redialling), pool pods and Jobs that are either: kept
+   * beside `pods` because every miss asks. Maintained by pod-lifecycle.ts alone.
+   */
+  servingSlots = 0;
+  comingPods = 0;
+  /** -1 before the first attempt ended. Whole microseconds: a field that holds a fraction is an object of its own. */
+  private averageServiceUs = -1;
   /** What every invocation asks of the spec, without its three objects. */
   timeoutMs = 0;
   maxRequestBytes = 0;
@@ -51,26 +68,10 @@ export class FunctionState extends PodSet {
   maxRetries = 0;
   /** Of `spec.rateLimit`; null: no limit. */
   bucket: TokenBucket | null = null;
-  /** Bytes of all bodies held: received, waiting, running. */
-  heldBytes = 0;
-  /** Its pods belong to another control plane now (send-off.ts). */
-  sentOn = false;
-  /** Replaced by a block of its own when the function is deleted: the shared one may go to another function. */
-  counters: FunctionCounters;
-  /** Its own from when an invocation first waits (`enqueue`). */
-  queue = NO_QUEUE;
-  /**
-   * Slots of pods that serve, pods on their way (launched or redialling), pool pods and Jobs that are either: kept
-   * beside `pods` because every miss asks. Maintained by pod-lifecycle.ts alone.
-   */
-  servingSlots = 0;
-  comingPods = 0;
-  /** Sum of when those were launched, epoch milliseconds. */
+  /** Sum of when those on their way were launched, epoch milliseconds. */
   comingLaunchedAt = 0;
   poolPods = 0;
   jobs = 0;
-  /** -1 before the first attempt ended. Whole microseconds: a field that holds a fraction is an object of its own. */
-  private averageServiceUs = -1;
   readonly key: string;
   /** A WarmPool: its pods are ready as soon as they are connected, and get no invocation. */
   readonly generic: boolean;
@@ -90,6 +91,11 @@ export class FunctionState extends PodSet {
   queueMovedAt = 0;
   holds: { pool: LaunchHold | null; job: LaunchHold | null } = { pool: null, job: null };
   private readonly owner: FunctionOwner;
+  // As in Pod.
+  timerDue = 0;
+  timerPrev: TimerNode | null = null;
+  timerNext: TimerNode | null = null;
+  timerBucket = -1;
 
   constructor(owner: FunctionOwner, record: FunctionRecord, counters: FunctionCounters) {
     super();

@@ -3,147 +3,142 @@
  * side.
  *
  * Not a Map: its keys are strings that lie anywhere in the heap, so that a thousand names called in turn are a cache miss for the entry
- * and one for the string it is compared with. All of this is some thirty bytes a name, and stays in the cache.
+ * and one for the string it is compared with. All of this is some forty bytes a name, and much of it stays in the cache.
  *
  * Invariants:
- *  N1. A slot is free (length 0), or holds a name's hash, where its characters begin, its length, and the index of its value; -1 once
- *      the name was deleted: what was put behind it is still found.
+ *  N1. A slot is free (0, 0), or holds a name's hash and, from 1, its number; DELETED in place of that once the name was deleted: what
+ *      was put behind it is still found.
  *  N2. At least half of the slots are free, so a search ends soon.
+ *  N3. The characters of the name with number n begin in `chars` at `begins[n]`, after their count; `values[n]` is what it names.
  */
 
 const HASH = 0;
-const BEGIN = 1;
-const LENGTH = 2;
-const VALUE = 3;
-const FIELD_BITS = 2;
+const NUMBER = 1;
+const FIELD_BITS = 1;
 const FIELDS = 1 << FIELD_BITS;
 const FIRST_SLOTS = 16;
 const DELETED = -1;
 const MAX_CHAR_CODE = 127;
+/** Their count is one byte. */
+const MAX_LENGTH = 255;
 
 export class NameTable<T> {
   private slots = new Int32Array(FIRST_SLOTS * FIELDS);
+  private begins = new Int32Array(FIRST_SLOTS);
   private chars = new Uint8Array(0);
   private charsUsed = 0;
-  /** Slots that are not free (N2). */
+  private values: (T | undefined)[] = [undefined];
+  /** Slots that are not free (N2), and names that were not deleted. */
   private taken = 0;
-  private longest = 0;
-  private values: (T | undefined)[] = [];
-  private readonly unused: number[] = [];
+  private size = 0;
 
   get(name: string): T | undefined {
     const slot = this.find(name);
-    return slot === -1 ? undefined : this.values[this.slots[slot + VALUE] as number];
+    return slot === -1 ? undefined : this.values[this.slots[slot + NUMBER] as number];
   }
 
-  /** @throws RangeError for a name that is empty or not ASCII. */
+  /** @throws RangeError for a name that is empty, too long or not ASCII. */
   set(name: string, value: T): void {
-    if (name === '') throw new RangeError('an empty name');
+    if (!isName(name)) throw new RangeError(`no name: ${name.slice(0, 100)}`);
     const known = this.find(name);
     if (known !== -1) {
-      this.values[this.slots[known + VALUE] as number] = value;
+      this.values[this.slots[known + NUMBER] as number] = value;
       return;
     }
     if ((this.taken + 1) * 2 * FIELDS > this.slots.length) this.rebuild();
-    const begin = this.keep(name);
-    const index = this.unused.pop() ?? this.values.length;
-    this.values[index] = value;
-    this.put(hashOf(name), begin, name.length, index);
+    this.put(hashOf(name), name, value);
   }
 
   delete(name: string): void {
     const slot = this.find(name);
     if (slot === -1) return;
-    const index = this.slots[slot + VALUE] as number;
-    this.values[index] = undefined;
-    this.unused.push(index);
-    this.slots[slot + VALUE] = DELETED;
+    this.values[this.slots[slot + NUMBER] as number] = undefined;
+    this.slots[slot + NUMBER] = DELETED;
+    this.size--;
   }
 
   /** Where its slot begins; -1: it is not there. */
   private find(name: string): number {
     const { slots } = this;
-    // Also of those that would take long to hash.
-    if (name.length > this.longest) return -1;
+    // Also of what would take long to hash.
+    if (name.length > MAX_LENGTH) return -1;
     const hash = hashOf(name);
     const mask = slots.length - 1;
-    for (
-      let at = (hash << FIELD_BITS) & mask;
-      slots[at + LENGTH] !== 0;
-      at = (at + FIELDS) & mask
-    ) {
-      if (
-        slots[at + HASH] === hash &&
-        slots[at + LENGTH] === name.length &&
-        slots[at + VALUE] !== DELETED &&
-        this.isAt(name, slots[at + BEGIN] as number)
-      ) {
-        return at;
-      }
+    let at = (hash << FIELD_BITS) & mask;
+    for (;;) {
+      const number = slots[at + NUMBER] as number;
+      if (number === 0) return -1;
+      if (slots[at + HASH] === hash && number !== DELETED && this.is(number, name)) return at;
+      at = (at + FIELDS) & mask;
     }
-    return -1;
   }
 
-  private isAt(name: string, begin: number): boolean {
+  private is(number: number, name: string): boolean {
     const { chars } = this;
-    for (let i = 0; i < name.length; i++) {
-      if (chars[begin + i] !== name.charCodeAt(i)) return false;
-    }
+    const { length } = name;
+    const begin = this.begins[number] as number;
+    if (chars[begin] !== length) return false;
+    for (let i = 0; i < length; i++) if (chars[begin + 1 + i] !== name.charCodeAt(i)) return false;
     return true;
   }
 
-  /** Puts the characters behind all others; returns where they begin. */
-  private keep(name: string): number {
-    const begin = this.charsUsed;
-    const end = begin + name.length;
-    if (end > this.chars.length) {
-      const more = new Uint8Array(end * 2);
-      more.set(this.chars);
-      this.chars = more;
-    }
-    for (let i = 0; i < name.length; i++) {
-      const code = name.charCodeAt(i);
-      if (code > MAX_CHAR_CODE) throw new RangeError(`not ASCII: ${name}`);
-      this.chars[begin + i] = code;
-    }
-    this.charsUsed = end;
-    this.longest = Math.max(this.longest, name.length);
-    return begin;
-  }
-
-  private put(hash: number, begin: number, length: number, value: number): void {
+  /** One that is not there, and for which there is room (N2). */
+  private put(hash: number, name: string, value: T | undefined): void {
     const { slots } = this;
     const mask = slots.length - 1;
+    const number = this.values.length;
+    const begin = this.charsUsed;
+    const end = begin + 1 + name.length;
+    if (end > this.chars.length) this.chars = grown(this.chars, end);
+    if (number === this.begins.length) this.begins = grown(this.begins, number + 1);
     let at = (hash << FIELD_BITS) & mask;
-    while (slots[at + LENGTH] !== 0) at = (at + FIELDS) & mask;
+    while (slots[at + NUMBER] !== 0) at = (at + FIELDS) & mask;
     slots[at + HASH] = hash;
-    slots[at + BEGIN] = begin;
-    slots[at + LENGTH] = length;
-    slots[at + VALUE] = value;
+    slots[at + NUMBER] = number;
+    this.begins[number] = begin;
+    this.values.push(value);
+    this.chars[begin] = name.length;
+    for (let i = 0; i < name.length; i++) this.chars[begin + 1 + i] = name.charCodeAt(i);
+    this.charsUsed = end;
     this.taken++;
+    this.size++;
   }
 
   /** Without those that were deleted, at most a quarter full. */
   private rebuild(): void {
-    const { slots: old, chars: oldChars } = this;
-    const live = this.values.length - this.unused.length;
+    const { slots, begins, chars, values } = this;
     let count = FIRST_SLOTS;
-    while (count < 4 * live) count *= 2;
+    while (count < 4 * this.size) count *= 2;
     this.slots = new Int32Array(count * FIELDS);
-    this.chars = new Uint8Array(this.charsUsed);
+    this.begins = new Int32Array(this.size + 1);
+    this.chars = new Uint8Array(0);
     this.charsUsed = 0;
+    this.values = [undefined];
     this.taken = 0;
-    for (let at = 0; at < old.length; at += FIELDS) {
-      const length = old[at + LENGTH] as number;
-      const value = old[at + VALUE] as number;
-      if (length === 0 || value === DELETED) continue;
-      const from = old[at + BEGIN] as number;
-      const begin = this.charsUsed;
-      this.chars.set(oldChars.subarray(from, from + length), begin);
-      this.charsUsed += length;
-      this.put(old[at + HASH] as number, begin, length, value);
+    this.size = 0;
+    for (let at = 0; at < slots.length; at += FIELDS) {
+      const number = slots[at + NUMBER] as number;
+      if (number === 0 || number === DELETED) continue;
+      const begin = (begins[number] as number) + 1;
+      const name = String.fromCharCode(
+        ...chars.subarray(begin, begin + (chars[begin - 1] as number)),
+      );
+      this.put(slots[at + HASH] as number, name, values[number]);
     }
   }
+}
+
+function isName(name: string): boolean {
+  if (name === '' || name.length > MAX_LENGTH) return false;
+  for (let i = 0; i < name.length; i++) if (name.charCodeAt(i) > MAX_CHAR_CODE) return false;
+  return true;
+}
+
+/** A copy with room for at least so many, and as many again. */
+function grown<A extends Uint8Array | Int32Array>(list: A, length: number): A {
+  const more = new (list.constructor as new (length: number) => A)(length * 2);
+  more.set(list);
+  return more;
 }
 
 /** FNV-1a over its characters, then mixed: names that differ in their last digit alone would stand side by side. */

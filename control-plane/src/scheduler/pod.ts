@@ -18,7 +18,7 @@ import type { Grant } from '../shared/messages.ts';
 import type { FunctionState } from './function-state.ts';
 import type { Invocation } from './invocation.ts';
 import { Running } from './running.ts';
-import { TimerNode } from './timing-wheel.ts';
+import type { TimerNode } from './timing-wheel.ts';
 
 export type PodState =
   | 'expected'
@@ -48,7 +48,7 @@ export interface PodOwner {
   onPodTimer(pod: Pod, now: number): void;
 }
 
-export class Pod extends Running {
+export class Pod extends Running implements TimerNode {
   /** Changes once at most: when a generic pod is claimed (claims.ts). */
   fn: FunctionState;
   state: PodState = 'expected';
@@ -92,6 +92,11 @@ export class Pod extends Running {
   /** What it is given with its code, until it is ready. */
   grant: Grant | null = null;
   private readonly owner: PodOwner;
+  // Behind what every call touches, where a base class would put them before it.
+  timerDue = 0;
+  timerPrev: TimerNode | null = null;
+  timerNext: TimerNode | null = null;
+  timerBucket = -1;
 
   constructor(
     owner: PodOwner,
@@ -143,13 +148,13 @@ export class Pod extends Running {
  *  S3. Until two pods had a free slot at once there are no buckets, but `only`: most functions never have two, and the list of
  *      buckets is two cache lines more.
  */
-export abstract class PodSet extends TimerNode {
+export class PodSet {
   private only: Pod | null = null;
+  private count = 0;
   /** Head and tail of bucket n at 2n and 2n + 1: side by side, as both are touched whenever a load changes. */
   private ends: (Pod | null)[] | null = null;
   /** No pod is in a bucket below this. */
   private lowest = 0;
-  private count = 0;
 
   /** Pods with a free slot. */
   get withFreeSlot(): number {

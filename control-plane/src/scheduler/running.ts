@@ -15,13 +15,12 @@
  *  R3. Until a pod runs more than LISTED at once, and again once it has run none, it has no table: that is two cache lines more.
  */
 import type { Invocation } from './invocation.ts';
-import { TimerNode } from './timing-wheel.ts';
 
 const LISTED = 8;
 /** A power of two, as it stays when the table grows. */
 const FIRST_CHAINS = 16;
 
-export abstract class Running extends TimerNode {
+export class Running {
   size = 0;
   /** The list, newest first; null while there is a table. */
   private first: Invocation | null = null;

@@ -3,10 +3,6 @@ import t from 'tap';
 import type { Invocation } from '../../src/scheduler/invocation.ts';
 import { Running } from '../../src/scheduler/running.ts';
 
-class Attempts extends Running {
-  onTimer(): void {}
-}
-
 /** So many come, then so many go: which of them. Often more go than are there, so that it is empty again after it held many. */
 const WAVES = fc.array(
   fc.tuple(fc.nat({ max: 24 }), fc.array(fc.nat({ max: 1_000 }), { maxLength: 30 })),
@@ -16,7 +12,7 @@ const WAVES = fc.array(
 t.test('whatever comes and goes, it holds what a Map would', async () => {
   fc.assert(
     fc.property(WAVES, (waves) => {
-      const running = new Attempts();
+      const running = new Running();
       const expected = new Map<number, Invocation>();
       let last = 0;
       const same = () => {

@@ -11,14 +11,10 @@ const step = fc.record({
   does: fc.constantFrom('start', 'start', 'end', 'serve', 'leave'),
 });
 
-class Pods extends PodSet {
-  onTimer(): void {}
-}
-
 t.test('the set agrees with a list that is sorted by load and last use', async () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      const set = new Pods();
+      const set = new PodSet();
       const fn = {} as FunctionState;
       const pods = Array.from(
         { length: 4 },
