@@ -100,13 +100,16 @@ t.test('what was refused leaves the key free', async (t) => {
   );
   t.equal(new Set(answers.map(({ json }) => json.executionId)).size, 1);
   t.equal(answers.filter(replayed).length, 2);
+  await ended(answers[0]?.json.executionId);
 });
 
 t.test('executions that have not ended leave no room: refused, and the key is free', async (t) => {
   const gate = simmer.gate();
   const held: string[] = [];
   for (let n = 0; n < 3; n++) {
-    held.push((await enqueue({ hold: gate }, `held-${n}`)).json.executionId);
+    const answer = await enqueue({ hold: gate }, `held-${n}`);
+    t.equal(answer.status, 202);
+    held.push(answer.json.executionId);
   }
   const full = await Promise.all([1, 2].map(() => enqueue({ echo: 1 }, 'full')));
   for (const answer of full) t.equal(answer.json.code, 'executions_full');
@@ -115,6 +118,7 @@ t.test('executions that have not ended leave no room: refused, and the key is fr
   const answer = await enqueue({ echo: 2 }, 'full');
   t.equal(answer.status, 202);
   t.notOk(replayed(answer));
+  await ended(answer.json.executionId);
 });
 
 t.test('who hangs up after the request is sent may ask again', async (t) => {
