@@ -14,7 +14,7 @@ import { type HandlerName, handlerFile } from './target.ts';
 export interface BareRuntime {
   /** Milliseconds from spawn to its `ready`. */
   readonly readyMs: number;
-  /** Sends it one invocation; resolves with its result. */
+  /** Sends it one invocation; resolves with its result, or when it is gone. */
   invoke(): Promise<void>;
   kill(): void;
   /** Resolves when it is gone, whoever ended it. */
@@ -67,16 +67,18 @@ export async function startBareRuntime(handler: HandlerName): Promise<BareRuntim
   });
   early.catch(() => {});
   const [at, ws] = await Promise.race([ready, early]);
+  const ended = gone.then(() => undefined);
   return {
     readyMs: at - from,
     invoke() {
       ws.send(INVOKE);
-      return new Promise((resolve) => {
+      const result = new Promise<void>((resolve) => {
         answered = resolve;
       });
+      return Promise.race([result, ended]);
     },
     kill: () => child.kill('SIGKILL'),
-    gone: gone.then(() => undefined),
+    gone: ended,
   };
 }
 

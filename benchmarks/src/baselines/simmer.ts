@@ -125,6 +125,23 @@ export async function startServer(
   return server;
 }
 
+/** Pods of each function that have been through this phase of their start; NaN where nothing is told of it. */
+export async function coldStartsOf(
+  server: SimmerServer,
+  phase: 'launch' | 'ready',
+  names: readonly string[],
+): Promise<number[]> {
+  const response = await fetch(`http://127.0.0.1:${server.managementPort}/metrics`);
+  const text = await response.text();
+  return names.map((name) => {
+    const line = new RegExp(
+      `^simmer_cold_start_seconds_count\\{(?=[^}]*function="default/${name}")(?=[^}]*phase="${phase}")[^}]*\\} (\\d+)`,
+      'm',
+    );
+    return Number(line.exec(text)?.[1] ?? Number.NaN);
+  });
+}
+
 async function isReady(managementPort: number): Promise<boolean> {
   try {
     return (await fetch(`http://127.0.0.1:${managementPort}/readyz`)).ok;

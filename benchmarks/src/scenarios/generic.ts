@@ -3,6 +3,7 @@
  * and one that gets a Job, and a burst of many more than the pool has pods for.
  */
 import {
+  coldStartsOf,
   invokePath,
   type ManifestSetup,
   type SimmerServer,
@@ -100,7 +101,7 @@ async function burst(context: Context): Promise<Finding[]> {
   try {
     await poolIsFull(server, BURST.pods);
     const calls = await callInOrder(server.port, names.map(invokePath));
-    const most = Math.max(...(await launchesOf(server, names)));
+    const most = Math.max(...(await coldStartsOf(server, 'ready', names)));
     const scenario = `${BURST.functions} never-run functions at once`;
     const answered = calls.filter((call) => call.status === 200);
     const seconds = answered.map((call) => call.ms / 1_000);
@@ -158,18 +159,5 @@ async function poolIsFull(server: SimmerServer, pods: number): Promise<void> {
   const get = getFrom(`http://127.0.0.1:${server.port}`);
   await eventually('the pool has its pods', async () => {
     return (await hasPods(get, 'warm', pods)) || undefined;
-  });
-}
-
-/** Pods that became ready for each, by its own count of first results. */
-async function launchesOf(server: SimmerServer, names: readonly string[]): Promise<number[]> {
-  const response = await fetch(`http://127.0.0.1:${server.managementPort}/metrics`);
-  const text = await response.text();
-  return names.map((name) => {
-    const line = new RegExp(
-      `^simmer_cold_start_seconds_count\\{(?=[^}]*function="default/${name}")(?=[^}]*phase="ready")[^}]*\\} (\\d+)`,
-      'm',
-    );
-    return Number(line.exec(text)?.[1] ?? Number.NaN);
   });
 }

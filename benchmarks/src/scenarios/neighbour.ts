@@ -5,7 +5,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type BareRuntime, startBareRuntime } from '../baselines/bare-runtime.ts';
-import { echoFunction, invokePath, type SimmerServer, startServer } from '../baselines/simmer.ts';
+import {
+  coldStartsOf,
+  echoFunction,
+  invokePath,
+  type SimmerServer,
+  startServer,
+} from '../baselines/simmer.ts';
 import { type Finding, fact } from '../results.ts';
 import { median, ratios, spread } from '../stats.ts';
 import { type Context, failures, MIN_ROUNDS, type Scenario } from './context.ts';
@@ -86,13 +92,8 @@ async function measure(
 }
 
 async function starts(server: SimmerServer): Promise<Starts> {
-  const text = await (await fetch(`http://127.0.0.1:${server.managementPort}/metrics`)).text();
-  const of = (name: string) => {
-    const series = `simmer_cold_start_seconds_count{function="default/${name}",phase="launch"} `;
-    const line = text.split('\n').find((l) => l.startsWith(series));
-    return line === undefined ? 0 : Number(line.slice(series.length));
-  };
-  return { a: of('a'), c: of('c') };
+  const [a, c] = await coldStartsOf(server, 'launch', ['a', 'c']);
+  return { a: a as number, c: c as number };
 }
 
 /** As A: a pod is there, a call ends it, and the next is started while it exits; as C: it does not load. */

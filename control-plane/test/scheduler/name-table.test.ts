@@ -59,3 +59,28 @@ t.test('what is no name is not there', async (t) => {
   t.throws(() => table.set('ech\u016f', 1), RangeError);
   t.equal(table.get('echo'), 1);
 });
+
+/** Slots that are not free: hash and number of each name. */
+function hashes(...names: string[]): number[] {
+  const table = new NameTable<string>();
+  for (const name of names) table.set(name, name);
+  const slots = [...(table as unknown as { slots: Int32Array }).slots];
+  return slots.filter((_, i) => i % 2 === 0 && slots[i + 1] !== 0);
+}
+
+t.test('names of one hash are told apart', async (t) => {
+  for (const [one, other] of [
+    ['f45986', 'f90928'],
+    ['f26769', 'f139061'],
+  ] as const) {
+    const [hash, same] = hashes(one, other);
+    t.equal(hash, same, `${one} and ${other} have one hash`);
+    const table = new NameTable<string>();
+    table.set(one, one);
+    t.equal(table.get(other), undefined);
+    table.set(other, other);
+    t.same([table.get(one), table.get(other)], [one, other]);
+    table.delete(one);
+    t.same([table.get(one), table.get(other)], [undefined, other]);
+  }
+});
